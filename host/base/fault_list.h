@@ -1,0 +1,5 @@
+/* base/fault_list.h - every failure that a test can inject, sorted. Each is fired by at least one test.
+ * X(NAME, text): NAME is what WEIR_FAULT and weir_fault_arm take. */
+#define WEIR_FAULT_LIST(X)                                                                                   \
+    X(ACCEPT_EMFILE, "accepting a connection finds no free descriptor")                                      \
+    X(THREAD_CREATE, "the system refuses a new thread")

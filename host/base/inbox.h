@@ -1,0 +1,47 @@
+/* base/inbox.h - messages to a loop thread, from any thread.
+ *
+ *   poster: lock, append, unlock, then wake if `parked`      owner: parked = true, drain, poll, parked = false
+ *
+ * The owner says it is parked before it looks at the list a last time, the poster appends before it looks at `parked`, both
+ * under or around the same lock, so one of the two sees the other: no wake-up is lost, and none is sent to a loop that is awake. */
+#ifndef WEIR_BASE_INBOX_H
+#define WEIR_BASE_INBOX_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <uv.h>
+
+#include "base/list.h"
+#include "base/sync.h"
+
+/* Embedded in whatever is sent. The poster gives it away; `deliver` runs on the owner's thread and frees it, if need be. */
+struct weir_message {
+    struct weir_list node;
+    void (*deliver)(struct weir_message *m);
+};
+
+struct weir_inbox {
+    struct weir_mutex mu;     /* rank WEIR_RANK_INBOX */
+    struct weir_list waiting; /* [mu] */
+    _Atomic bool filled;      /* [atomic acq/rel] set under mu by posters; lets the owner look without the lock */
+    _Atomic bool parked;      /* [atomic seq_cst] set by the owner before it polls */
+    uv_async_t wake;          /* [const] carries no data: wake-ups merge */
+};
+
+/* Makes the inbox of the thread that runs `loop`. Owner thread, or before it starts. A negative uv code on failure. */
+int weir_inbox_init(struct weir_inbox *in, uv_loop_t *loop);
+/* Closes the wake-up handle; run the loop once more before freeing. Nothing may be posted from now on. Owner thread. */
+void weir_inbox_close(struct weir_inbox *in);
+/* After the loop has closed the handle. */
+void weir_inbox_fini(struct weir_inbox *in);
+/* Gives `m` to the owner. Never waits for it. Any thread. */
+void weir_inbox_post(struct weir_inbox *in, struct weir_message *m);
+/* Wakes the owner if it is parked, without a message. Any thread. */
+void weir_inbox_wake(struct weir_inbox *in);
+/* Delivers what is waiting; returns whether there was anything. Owner thread. */
+bool weir_inbox_drain(struct weir_inbox *in);
+/* Says that the owner is about to poll without end; false: something is waiting, do not. Owner thread. */
+bool weir_inbox_park(struct weir_inbox *in);
+void weir_inbox_unpark(struct weir_inbox *in);
+
+#endif

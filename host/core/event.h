@@ -1,0 +1,44 @@
+/* core/event.h - one unit of work. It has exactly one owner: the source or handler that makes it, a lane, a batch; an emit
+ * that is accepted gives it away. Memory comes from the worker's free list. */
+#ifndef WEIR_CORE_EVENT_H
+#define WEIR_CORE_EVENT_H
+
+#include <stdint.h>
+
+#include "base/list.h"
+#include "core/request.h"
+#include "core/value.h"
+
+struct weir_worker;
+
+/* W3C trace context (https://www.w3.org/TR/trace-context/); all zero: none. */
+struct weir_trace {
+    unsigned char trace_id[16], parent_id[8];
+    unsigned char flags;
+};
+
+struct weir_event {
+    struct weir_list node;        /* of whatever list holds it */
+    struct weir_value value;      /* the payload */
+    struct weir_request *request; /* NULL: none; held by the event */
+    uint64_t id;                  /* unique in this process */
+    uint64_t arrival_ns;          /* when the source made the first event of this line of work; inherited */
+    uint64_t deadline_ns;         /* 0: none; inherited */
+    uint64_t enqueued_ns;         /* when its queue accepted it */
+    uint64_t started_ns;          /* when its handler started */
+    uint64_t source;              /* which stream of which source (a connection); inherited */
+    uint64_t key;                 /* hash of the key given by emit; 0: none */
+    struct weir_trace trace;      /* inherited */
+    uint32_t bytes;               /* what it counts for in its queue */
+    uint8_t class_index;          /* 0 is the highest; inherited */
+    uint8_t partition;            /* of the queue it waits in, when that one is ordered */
+};
+
+/* An empty event of its own id and the default class; NULL when there is no memory. The worker's thread. */
+struct weir_event *weir_event_create(struct weir_worker *w);
+/* The same with class, deadline, arrival, source and trace of `parent`. */
+struct weir_event *weir_event_create_from(struct weir_worker *w, const struct weir_event *parent);
+/* Frees it and its reference to the value. It must hold no request any more. The thread of worker `w`, which need not have made it. Takes NULL. */
+void weir_event_free(struct weir_worker *w, struct weir_event *ev);
+
+#endif

@@ -1,0 +1,193 @@
+#include "core/graph.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "core/event.h"
+#include "core/seat.h"
+#include "core/worker.h"
+
+static int no_memory(struct weir_err *reterr)
+{
+    return weir_err_set(reterr, WEIR_E_NOMEM, "graph: out of memory");
+}
+
+int weir_graph_create(size_t stage_count, size_t pool_count, struct weir_graph **ret, struct weir_err *reterr)
+{
+    struct weir_graph *g = weir_calloc(1, sizeof *g);
+    if (g == NULL)
+        return no_memory(reterr);
+    g->stages = weir_calloc(stage_count + 1, sizeof *g->stages);
+    g->pools = weir_calloc(pool_count + 1, sizeof *g->pools);
+    if (g->stages == NULL || g->pools == NULL) {
+        weir_free(g->stages);
+        weir_free(g->pools);
+        weir_free(g);
+        return no_memory(reterr);
+    }
+    g->stage_count = stage_count;
+    g->pool_count = pool_count;
+    g->class_count = 1;
+    for (size_t i = 0; i < stage_count; i++) {
+        g->stages[i].index = i;
+        g->stages[i].graph = g;
+    }
+    for (size_t i = 0; i < pool_count; i++) {
+        g->pools[i].index = i;
+        g->pools[i].graph = g;
+    }
+    *ret = g;
+    return WEIR_OK;
+}
+
+struct weir_port *weir_graph_add_port(struct weir_stage *s, const char *name, size_t edge_count)
+{
+    struct weir_port *ports = weir_realloc(s->ports, (s->port_count + 1) * sizeof *ports);
+    if (ports == NULL)
+        return NULL;
+    s->ports = ports;
+    struct weir_port *p = &ports[s->port_count];
+    *p = (struct weir_port){.name = name, .index = s->port_count, .edge_count = edge_count};
+    p->edges = weir_calloc(edge_count, sizeof *p->edges);
+    if (p->edges == NULL)
+        return NULL;
+    s->port_count++;
+    return p;
+}
+
+/* Depth first from `s`: a stage is numbered after everything that it can reach, so downstream has the smaller rank. */
+static void number_from(struct weir_stage *s, size_t *next)
+{
+    if (s->rank != SIZE_MAX)
+        return;
+    s->rank = SIZE_MAX - 1; /* being visited: a cycle ends here */
+    for (size_t p = 0; p < s->port_count; p++)
+        for (size_t e = 0; e < s->ports[p].edge_count; e++)
+            number_from(s->ports[p].edges[e].target, next);
+    s->rank = (*next)++;
+}
+
+static void number_stages(struct weir_graph *g)
+{
+    size_t next = 0;
+    for (size_t i = 0; i < g->stage_count; i++)
+        g->stages[i].rank = SIZE_MAX;
+    for (size_t i = 0; i < g->stage_count; i++)
+        number_from(&g->stages[i], &next);
+}
+
+static int finish_pool(struct weir_graph *g, struct weir_pool *p, struct weir_err *reterr)
+{
+    p->first_slot = (unsigned)g->slot_count;
+    p->slot_count = p->max + WEIR_POOL_SLOTS_SPARE;
+    g->slot_count += p->slot_count;
+    p->words = (g->stage_count + 63) / 64;
+    p->ready = weir_calloc(p->words, sizeof *p->ready);
+    p->workers = weir_calloc(p->slot_count, sizeof(struct weir_worker *));
+    if (p->ready == NULL || p->workers == NULL)
+        return no_memory(reterr);
+    weir_mutex_init(&p->mu, WEIR_RANK_POOL, "pool");
+    return WEIR_OK;
+}
+
+int weir_graph_finish(struct weir_graph *g, struct weir_err *reterr)
+{
+    number_stages(g);
+    for (size_t i = 0; i < g->stage_count; i++) {
+        struct weir_queue *q = &g->stages[i].queue;
+        int rc = weir_shared_lane_init(&q->shared, q->order, q->order_by != WEIR_ORDER_BY_NONE, reterr);
+        if (rc < 0)
+            return rc;
+    }
+    for (size_t i = 0; i < g->pool_count; i++) {
+        int rc = finish_pool(g, &g->pools[i], reterr);
+        if (rc < 0)
+            return rc;
+    }
+    g->slots = weir_calloc(g->slot_count, sizeof *g->slots);
+    return g->slots == NULL ? no_memory(reterr) : WEIR_OK;
+}
+
+struct weir_stage *weir_graph_stage(struct weir_graph *g, const char *name)
+{
+    for (size_t i = 0; i < g->stage_count; i++)
+        if (strcmp(g->stages[i].name, name) == 0)
+            return &g->stages[i];
+    return NULL;
+}
+
+static void free_seats(struct weir_seat **seats)
+{
+    for (size_t i = 0; seats != NULL && seats[i] != NULL; i++)
+        weir_free(seats[i]);
+    weir_free(seats);
+}
+
+struct weir_seat **weir_graph_seats(struct weir_graph *g, size_t slot)
+{
+    struct weir_seat **seats = atomic_load_explicit(&g->slots[slot], memory_order_relaxed);
+    if (seats != NULL)
+        return seats;
+    seats = weir_calloc(g->stage_count + 1, sizeof(struct weir_seat *));
+    for (size_t i = 0; seats != NULL && i < g->stage_count; i++) {
+        struct weir_stage *stage = &g->stages[i];
+        seats[i] = weir_calloc(1, sizeof *seats[i] + stage->port_count * sizeof seats[i]->emitted[0]);
+        if (seats[i] == NULL) {
+            free_seats(seats);
+            return NULL;
+        }
+        seats[i]->stage = stage;
+        seats[i]->share = SIZE_MAX;
+        weir_lane_init(&seats[i]->lane, stage->queue.order);
+        weir_list_init(&seats[i]->outbound);
+        weir_list_init(&seats[i]->outbound_node);
+    }
+    atomic_store_explicit(&g->slots[slot], seats, memory_order_release);
+    return seats;
+}
+
+int64_t weir_graph_in_flight(struct weir_graph *g)
+{
+    int64_t n = 0;
+    for (size_t s = 0; s < g->stage_count; s++) {
+        for (size_t i = 0; i < g->slot_count; i++) {
+            struct weir_seat **seats = atomic_load_explicit(&g->slots[i], memory_order_acquire);
+            if (seats == NULL)
+                continue;
+            const struct weir_ledger *l = &seats[s]->ledger;
+            n += atomic_load_explicit(&l->queued, memory_order_acquire) + atomic_load_explicit(&l->running, memory_order_acquire) +
+                 atomic_load_explicit(&l->waiting, memory_order_acquire);
+        }
+    }
+    return n;
+}
+
+static void destroy_stage(struct weir_stage *s)
+{
+    if (s->handler.destroy != NULL)
+        s->handler.destroy(s->handler.self);
+    if (s->source.destroy != NULL)
+        s->source.destroy(s->source.self);
+    for (size_t p = 0; p < s->port_count; p++)
+        weir_free(s->ports[p].edges);
+    weir_free(s->ports);
+    weir_shared_lane_fini(&s->queue.shared);
+}
+
+void weir_graph_destroy(struct weir_graph *g)
+{
+    if (g == NULL)
+        return;
+    for (size_t i = 0; g->slots != NULL && i < g->slot_count; i++)
+        free_seats(atomic_load_explicit(&g->slots[i], memory_order_relaxed));
+    for (size_t i = 0; i < g->stage_count; i++)
+        destroy_stage(&g->stages[i]);
+    for (size_t i = 0; i < g->pool_count; i++) {
+        weir_free(g->pools[i].ready);
+        weir_free(g->pools[i].workers);
+    }
+    weir_free(g->slots);
+    weir_free(g->stages);
+    weir_free(g->pools);
+    weir_free(g);
+}

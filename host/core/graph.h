@@ -1,0 +1,45 @@
+/* core/graph.h - the stages and pools of an application, and the slots of its workers.
+ * Owner: the runtime. Everything but queues, ledgers and pool sizes is [const] once weir_graph_finish has returned. */
+#ifndef WEIR_CORE_GRAPH_H
+#define WEIR_CORE_GRAPH_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "core/pool.h"
+#include "core/stage.h"
+
+enum { WEIR_POOL_SLOTS_SPARE = 16 }; /* how far a pool can be grown past its configured maximum */
+
+struct weir_graph {
+    struct weir_stage *stages;
+    size_t stage_count;
+    struct weir_pool *pools;
+    size_t pool_count;
+    size_t slot_count;
+    /* [atomic acq/rel] by slot: its seats by stage index, made with its first worker and kept for good, so that counts outlive workers */
+    _Atomic(struct weir_seat **) *slots;
+    size_t class_count;
+    uint8_t default_class;
+    const char *const *class_names; /* [const] class_count of them; NULL: only "normal" */
+};
+
+/* An empty graph whose stages and pools the caller fills in (name, kind, pool, ports with weir_graph_add_port, limits, queue settings; name,
+ * blocking, min, max) before it calls weir_graph_finish. */
+int weir_graph_create(size_t stage_count, size_t pool_count, struct weir_graph **ret, struct weir_err *reterr);
+/* Gives stage `s` a port with room for `edge_count` edges, to be filled in; `name` is kept. NULL: no memory. */
+struct weir_port *weir_graph_add_port(struct weir_stage *s, const char *name, size_t edge_count);
+/* Numbers the stages from downstream up, makes queues and slots. */
+int weir_graph_finish(struct weir_graph *g, struct weir_err *reterr);
+/* The stage named so; NULL: none. Any thread. */
+struct weir_stage *weir_graph_stage(struct weir_graph *g, const char *name);
+/* The seats of slot `i`, made if need be. NULL: no memory. Control thread. */
+struct weir_seat **weir_graph_seats(struct weir_graph *g, size_t slot);
+/* Events queued, running and waiting in all stages. Any thread. */
+int64_t weir_graph_in_flight(struct weir_graph *g);
+/* Workers have all been destroyed. Takes NULL. */
+void weir_graph_destroy(struct weir_graph *g);
+
+#endif

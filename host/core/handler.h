@@ -1,0 +1,45 @@
+/* core/handler.h - the table that a binding implements for a stage's logic, one instance per seat (a stage on a worker).
+ *
+ *   worker                         handler
+ *   takes a batch ───────────────> handle(h, evs, n)      the events are the handler's now
+ *                                    weir_seat_begin(seat, ev)       once each; false: it had expired, it is gone
+ *                                    … runs the logic, which emits, answers, suspends …
+ *   counts, answers, frees <──────── weir_seat_end(seat, ev, …)      once each, now or in a later turn
+ */
+#ifndef WEIR_CORE_HANDLER_H
+#define WEIR_CORE_HANDLER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct weir_event;
+struct weir_handler;
+struct weir_seat;
+
+struct weir_handler_ops {
+    /* Handles a batch of `n` ≥ 1 events, oldest first. Never waits in an event-driven pool. Worker thread. */
+    void (*handle)(struct weir_handler *h, struct weir_event **evs, size_t n);
+    /* The drain time is over: ends every suspended call with `CANCELLED`. Worker thread. */
+    void (*cancel)(struct weir_handler *h);
+    /* Frees it; no call is under way. On the worker's thread, or after it has ended. */
+    void (*close)(struct weir_handler *h);
+    /* Bytes it holds (the VM's memory). Any thread. */
+    size_t (*memory)(const struct weir_handler *h);
+};
+
+struct weir_handler {
+    const struct weir_handler_ops *ops; /* [const] */
+    struct weir_seat *seat;             /* [const] */
+};
+
+/* How a stage gets its handlers. `make` runs on the control thread, before the worker has started or while it runs, and calls
+ * the logic's own set-up (Lua: loads the file, calls init). It must not touch the worker. */
+struct weir_handler_maker {
+    int (*make)(void *self, struct weir_seat *seat, struct weir_handler **ret, struct weir_err *reterr);
+    void (*destroy)(void *self); /* after the last handler has closed */
+    void *self;
+};
+
+#endif

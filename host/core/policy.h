@@ -1,0 +1,20 @@
+/* core/policy.h - the words that configuration and queues share: what a full queue does, in which order it is emptied. */
+#ifndef WEIR_CORE_POLICY_H
+#define WEIR_CORE_POLICY_H
+
+enum weir_overflow {
+    WEIR_OVERFLOW_REJECT,      /* refuse; the sender is told */
+    WEIR_OVERFLOW_WAIT,        /* the sender is suspended until there is room or its event's deadline passes */
+    WEIR_OVERFLOW_DROP_NEWEST, /* accept and drop the new event */
+    WEIR_OVERFLOW_DROP_OLDEST, /* drop the oldest waiting event, accept the new one */
+    WEIR_OVERFLOW_ROUTE,       /* refuse here, offer to another stage */
+};
+
+enum weir_order {
+    WEIR_ORDER_FIFO,
+    WEIR_ORDER_LIFO,
+    WEIR_ORDER_ADAPTIVE, /* newest first while the queue is at least half full */
+    WEIR_ORDER_CLASS,    /* highest class first, oldest first inside a class */
+};
+
+#endif

@@ -1,0 +1,64 @@
+/* core/port.h - a named output of a stage: its edges, and how an event is sent along them. */
+#ifndef WEIR_CORE_PORT_H
+#define WEIR_CORE_PORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/policy.h"
+
+struct weir_event;
+struct weir_seat;
+struct weir_stage;
+struct weir_worker;
+
+/* Worse is greater: a fan-out returns the greatest of its branches. */
+enum weir_verdict {
+    WEIR_VERDICT_ACCEPTED,
+    WEIR_VERDICT_FULL,
+    WEIR_VERDICT_REJECTED, /* by the gate; reserved for admission controllers */
+    WEIR_VERDICT_EXPIRED,
+    WEIR_VERDICT_CLOSED,
+    WEIR_VERDICT_NOMEM,
+    WEIR_VERDICT_PENDING, /* waits for room; the emission's `done` follows */
+};
+
+/* "full", "rejected", "expired", "closed", "memory": what weir.emit returns. */
+const char *weir_verdict_text(enum weir_verdict v);
+
+/* What an emit does when the target is full. */
+struct weir_overflow_policy {
+    enum weir_overflow policy;
+    struct weir_stage *route; /* WEIR_OVERFLOW_ROUTE: the other stage */
+};
+
+struct weir_edge {
+    struct weir_stage *target;            /* [const] */
+    struct weir_overflow_policy overflow; /* [const] the edge's own, else the target queue's */
+};
+
+struct weir_port {
+    const char *name;        /* [const] */
+    size_t index;            /* [const] in its stage */
+    struct weir_edge *edges; /* [const] */
+    size_t edge_count;       /* [const] more than one: fan-out */
+};
+
+/* An emit that waits. The emitter embeds it and keeps it in place until `done`. */
+struct weir_emission {
+    /* The verdict fell. ACCEPTED: the event is gone; else `ev` is the emitter's again (its request too). The emitter's worker thread, never
+     * inside weir_port_emit. */
+    void (*done)(struct weir_emission *em, enum weir_verdict verdict, struct weir_event *ev);
+    struct weir_event *ev; /* [owner: worker] fan-out: the original */
+    struct weir_seat *from; /* [owner: worker] */
+    size_t pending;        /* [owner: worker] branches that wait */
+    enum weir_verdict worst; /* [owner: worker] of the others */
+    struct weir_port *port;  /* [owner: worker] */
+};
+
+/* Sends `ev` along `port` of the stage of `from`, on the worker of `from`. ACCEPTED: given away. PENDING (only with `em`, not NULL): given away,
+ * `em->done` tells later. Anything else: the caller owns it still. Without `em` a full `wait` queue answers FULL. A fan-out of more
+ * than one edge gives every branch a copy; `ev` must then hold no request. Never waits. Worker thread. */
+enum weir_verdict weir_port_emit(struct weir_seat *from, struct weir_port *port, struct weir_event *ev, struct weir_emission *em);
+
+#endif

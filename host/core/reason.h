@@ -1,0 +1,35 @@
+/* core/reason.h - why an event did not end as handled. Each has a counter per stage; the names are what stats and metrics show. */
+#ifndef WEIR_CORE_REASON_H
+#define WEIR_CORE_REASON_H
+
+/* X(NAME, outcome, text) */
+#define WEIR_REASON_MAP(X)                                                                                   \
+    X(FULL, rejected, "full")           /* the queue holds `capacity` events */                              \
+    X(BYTES, rejected, "bytes")         /* the queue holds `bytes` bytes */                                  \
+    X(ROUTED, rejected, "routed")       /* overflow: {route: …} offered it elsewhere */                      \
+    X(TOO_LATE, rejected, "expired")    /* its deadline passed before, or while it waited for room */        \
+    X(CLOSED, rejected, "closed")       /* the stage takes no more: the host stops */                        \
+    X(DEADLINE, expired, "deadline")    /* passed in the queue */                                            \
+    X(MAX_AGE, expired, "max_age")      /* longer in the queue than it allows */                             \
+    X(GONE, expired, "gone")            /* its client left */                                                \
+    X(NEWEST, dropped, "newest")        /* overflow: drop_newest */                                          \
+    X(OLDEST, dropped, "oldest")        /* overflow: drop_oldest */                                          \
+    X(SHUTDOWN, dropped, "shutdown")    /* the drain time was over */                                        \
+    X(ERROR, failed, "error")           /* the handler raised */                                             \
+    X(MEMORY, failed, "memory")         /* the VM's memory limit, or the host's */                           \
+    X(LATE, failed, "deadline")         /* passed while the handler was suspended */                         \
+    X(CANCELLED, failed, "shutdown")    /* the drain time was over while it ran */
+
+enum weir_reason {
+#define X(name, outcome, text) WEIR_REASON_##name,
+    WEIR_REASON_MAP(X)
+#undef X
+    WEIR_REASON_COUNT,
+    WEIR_REASON_NONE = WEIR_REASON_COUNT
+};
+
+/* "full"; "rejected". Static strings. */
+const char *weir_reason_text(enum weir_reason reason);
+const char *weir_reason_outcome(enum weir_reason reason);
+
+#endif

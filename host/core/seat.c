@@ -1,0 +1,121 @@
+#include "core/seat.h"
+
+#include "core/event.h"
+#include "core/pool.h"
+#include "core/stage.h"
+#include "core/worker.h"
+
+enum { MEAN_WEIGHT = 16 };
+
+static void count_reason(struct weir_ledger *l, enum weir_reason reason)
+{
+    if (reason != WEIR_REASON_NONE)
+        weir_ledger_add(&l->reasons[reason], 1);
+}
+
+/* In an ordered queue: the event's partition may go on. */
+static void release_partition(struct weir_seat *seat, const struct weir_event *ev)
+{
+    struct weir_stage *stage = seat->stage;
+    struct weir_shared_lane *shared = &stage->queue.shared;
+    if (shared->partitions == NULL)
+        return;
+    weir_mutex_lock(&shared->mu);
+    bool ready = weir_shared_lane_release_locked(shared, ev->partition);
+    if (ready)
+        weir_pool_set_ready_locked(stage->pool, stage, true);
+    weir_mutex_unlock(&shared->mu);
+    if (ready)
+        weir_pool_wake(stage->pool, stage);
+}
+
+static void leave_queue(struct weir_seat *seat, const struct weir_event *ev)
+{
+    weir_ledger_add(&seat->ledger.queued, -1);
+    weir_ledger_add(&seat->ledger.queued_bytes, -(int64_t)ev->bytes);
+    weir_queue_release(seat->worker, seat->stage, ev->bytes);
+}
+
+static enum weir_reason why_expired(const struct weir_seat *seat, const struct weir_event *ev, uint64_t now)
+{
+    if (ev->deadline_ns != 0 && now > ev->deadline_ns)
+        return WEIR_REASON_DEADLINE;
+    uint64_t max_age = seat->stage->queue.max_age_ns;
+    if (max_age != 0 && now - ev->enqueued_ns > max_age)
+        return WEIR_REASON_MAX_AGE;
+    if (ev->request != NULL && ev->request->ops->gone(ev->request))
+        return WEIR_REASON_GONE;
+    return WEIR_REASON_NONE;
+}
+
+static void end_request(struct weir_seat *seat, struct weir_event *ev, enum weir_request_end why)
+{
+    struct weir_request *request = ev->request;
+    ev->request = NULL;
+    if (request != NULL)
+        request->ops->end(request, seat->worker, why);
+}
+
+bool weir_seat_begin(struct weir_seat *seat, struct weir_event *ev)
+{
+    struct weir_worker *w = seat->worker;
+    struct weir_ledger *l = &seat->ledger;
+    enum weir_reason expired = why_expired(seat, ev, w->now_ns);
+    leave_queue(seat, ev);
+    if (expired != WEIR_REASON_NONE) {
+        weir_ledger_add(&l->expired, 1);
+        count_reason(l, expired);
+        release_partition(seat, ev);
+        end_request(seat, ev, WEIR_REQUEST_EXPIRED);
+        weir_event_free(w, ev);
+        return false;
+    }
+    ev->started_ns = w->now_ns;
+    seat->running++;
+    weir_ledger_add(&l->running, 1);
+    weir_hist_record(&l->wait_ns, w->now_ns > ev->enqueued_ns ? w->now_ns - ev->enqueued_ns : 0);
+    if (seat->running >= seat->stage->concurrency) {
+        atomic_store_explicit(&seat->saturated, true, memory_order_relaxed);
+        w->saturated[seat->stage->rank / 64] |= 1ULL << (seat->stage->rank % 64);
+    }
+    return true;
+}
+
+static void note_service(struct weir_seat *seat, uint64_t ns)
+{
+    weir_hist_record(&seat->ledger.service_ns, ns);
+    seat->mean_service_ns += ((double)ns - seat->mean_service_ns) / MEAN_WEIGHT;
+    double fit = (double)seat->stage->slice_ns / (seat->mean_service_ns + 1.0);
+    seat->share = fit < 1.0 ? 1 : (size_t)fit;
+}
+
+static enum weir_request_end why_unanswered(const struct weir_event *ev, enum weir_reason reason, uint64_t now)
+{
+    if (ev->deadline_ns != 0 && now > ev->deadline_ns)
+        return WEIR_REQUEST_EXPIRED;
+    if (reason == WEIR_REASON_CANCELLED)
+        return WEIR_REQUEST_DROPPED;
+    if (reason != WEIR_REASON_NONE)
+        return WEIR_REQUEST_FAILED;
+    return ev->request->refused ? WEIR_REQUEST_REFUSED : WEIR_REQUEST_UNANSWERED;
+}
+
+void weir_seat_end(struct weir_seat *seat, struct weir_event *ev, enum weir_reason reason)
+{
+    struct weir_worker *w = seat->worker;
+    struct weir_ledger *l = &seat->ledger;
+    uint64_t now = weir_worker_now(w);
+    if (seat->running-- == seat->stage->concurrency) {
+        atomic_store_explicit(&seat->saturated, false, memory_order_relaxed);
+        w->saturated[seat->stage->rank / 64] &= ~(1ULL << (seat->stage->rank % 64));
+    }
+    weir_ledger_add(&l->running, -1);
+    weir_ledger_add(reason == WEIR_REASON_NONE ? &l->handled : &l->failed, 1);
+    count_reason(l, reason);
+    note_service(seat, now - ev->started_ns);
+    release_partition(seat, ev);
+    if (ev->request != NULL)
+        end_request(seat, ev, why_unanswered(ev, reason, now));
+    weir_event_free(w, ev);
+    weir_worker_flush_due(w);
+}

@@ -1,0 +1,47 @@
+/* core/seat.h - a stage on a worker: its lane, its handler or source, its ledger. Every worker has a seat for every stage,
+ * since any worker may emit to any stage; only the workers of the stage's pool have a handler or source on it.
+ * Owner: the worker's thread, but for the ledger's counters, which anyone may read. */
+#ifndef WEIR_CORE_SEAT_H
+#define WEIR_CORE_SEAT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/handler.h"
+#include "core/lane.h"
+#include "core/ledger.h"
+#include "core/source.h"
+
+struct weir_event;
+struct weir_stage;
+struct weir_worker;
+
+struct weir_seat {
+    struct weir_stage *stage;   /* [const] */
+    struct weir_worker *worker; /* [const] while the worker lives */
+    struct weir_handler *handler; /* [const] while the worker runs; NULL: not served here */
+    struct weir_source *source;   /* [const] while the worker runs; NULL: none */
+    struct weir_lane lane;        /* [owner: worker] */
+    struct weir_list outbound;    /* [owner: worker] accepted for another pool, not yet in its shared lane */
+    size_t outbound_count;        /* [owner: worker] */
+    struct weir_list outbound_node; /* [owner: worker] of the worker's list of seats with outbound events */
+    size_t running;             /* [owner: worker] calls begun and not ended */
+    _Atomic bool saturated;     /* [atomic relaxed, one writer] as many run as `concurrency` allows; others look before they wake */
+    bool shared_first;          /* [owner: worker] whose turn it is, when both lanes have events */
+    double mean_service_ns;     /* [owner: worker] moving average */
+    size_t share;               /* [owner: worker] events that fit into a slice at that mean: what the own lane may hold */
+    _Atomic int64_t handler_bytes; /* [atomic relaxed] what the handler holds: published by its owner at the end of a batch */
+    struct weir_ledger ledger;
+    _Atomic int64_t emitted[];  /* [atomic relaxed, one writer] per port of the stage: accepted emits of this seat */
+};
+
+/* Begins `ev` here: waits for nothing, counts it as running and its time in the queue. false: it had expired (deadline, max_age, client
+ * gone); it is counted, answered and freed. Worker thread. */
+bool weir_seat_begin(struct weir_seat *seat, struct weir_event *ev);
+/* Ends `ev`: counts it handled (`reason` WEIR_REASON_NONE) or failed, has the host answer a request it still holds, and frees it.
+ * Reads the clock once and may flush what was emitted to other pools. Worker thread. */
+void weir_seat_end(struct weir_seat *seat, struct weir_event *ev, enum weir_reason reason);
+
+#endif

@@ -1,0 +1,108 @@
+#include "core/shared_lane.h"
+
+#include "base/mem.h"
+#include "core/event.h"
+
+int weir_shared_lane_init(struct weir_shared_lane *l, enum weir_order order, bool ordered, struct weir_err *reterr)
+{
+    struct weir_partition *partitions = NULL;
+    if (ordered) {
+        partitions = weir_calloc(WEIR_PARTITIONS, sizeof *partitions);
+        if (partitions == NULL)
+            return weir_err_set(reterr, WEIR_E_NOMEM, "queue: out of memory");
+    }
+    for (size_t i = 0; ordered && i < WEIR_PARTITIONS; i++) {
+        weir_list_init(&partitions[i].node);
+        weir_list_init(&partitions[i].events);
+    }
+    l->partitions = partitions;
+    weir_mutex_init(&l->mu, WEIR_RANK_SHARED_LANE, "shared lane");
+    weir_lane_init(&l->lane, order);
+    weir_list_init(&l->ready);
+    weir_list_init(&l->waiters);
+    atomic_init(&l->waiting, 0);
+    return WEIR_OK;
+}
+
+void weir_shared_lane_fini(struct weir_shared_lane *l)
+{
+    weir_mutex_fini(&l->mu);
+    weir_free(l->partitions);
+    l->partitions = NULL;
+}
+
+static bool takeable(const struct weir_shared_lane *l)
+{
+    return l->partitions == NULL ? l->lane.count > 0 : !weir_list_empty(&l->ready);
+}
+
+bool weir_shared_lane_push_locked(struct weir_shared_lane *l, struct weir_event *ev)
+{
+    if (l->partitions == NULL) {
+        weir_lane_push(&l->lane, ev);
+        return true;
+    }
+    struct weir_partition *p = &l->partitions[ev->partition];
+    if (weir_list_empty(&p->events) && p->running == 0)
+        weir_list_append(&l->ready, &p->node);
+    weir_list_append(&p->events, &ev->node);
+    l->lane.count++;
+    return takeable(l);
+}
+
+static size_t take_of_partition(struct weir_shared_lane *l, struct weir_partition *p, struct weir_event **out, size_t max)
+{
+    size_t n = 0;
+    while (n < max && !weir_list_empty(&p->events)) {
+        out[n++] = WEIR_LIST_ENTRY(weir_list_take_first(&p->events), struct weir_event, node);
+        l->lane.count--;
+    }
+    p->running = n;
+    return n;
+}
+
+size_t weir_shared_lane_take_locked(struct weir_shared_lane *l, struct weir_event **out, size_t max, bool newest_first, bool whole,
+                                    bool *left)
+{
+    size_t n = 0;
+    if (l->partitions == NULL)
+        n = weir_lane_take(&l->lane, out, max, newest_first);
+    while (l->partitions != NULL && n < max && !weir_list_empty(&l->ready)) {
+        struct weir_partition *p = WEIR_LIST_ENTRY(weir_list_take_first(&l->ready), struct weir_partition, node);
+        n += take_of_partition(l, p, out + n, whole ? max - n : 1);
+    }
+    *left = takeable(l);
+    return n;
+}
+
+bool weir_shared_lane_release_locked(struct weir_shared_lane *l, unsigned partition)
+{
+    struct weir_partition *p = &l->partitions[partition];
+    if (--p->running > 0 || weir_list_empty(&p->events))
+        return false;
+    weir_list_append(&l->ready, &p->node);
+    return true;
+}
+
+struct weir_event *weir_shared_lane_take_oldest_locked(struct weir_shared_lane *l)
+{
+    if (l->partitions == NULL)
+        return weir_lane_take_oldest(&l->lane);
+    struct weir_event *oldest = NULL;
+    for (size_t i = 0; i < WEIR_PARTITIONS; i++) {
+        struct weir_partition *p = &l->partitions[i];
+        if (weir_list_empty(&p->events))
+            continue;
+        struct weir_event *ev = WEIR_LIST_ENTRY(p->events.next, struct weir_event, node);
+        if (oldest == NULL || ev->enqueued_ns < oldest->enqueued_ns)
+            oldest = ev;
+    }
+    if (oldest == NULL)
+        return NULL;
+    struct weir_partition *p = &l->partitions[oldest->partition];
+    weir_list_remove(&oldest->node);
+    l->lane.count--;
+    if (weir_list_empty(&p->events))
+        weir_list_remove(&p->node); /* out of `ready`, where it is unless a call runs */
+    return oldest;
+}

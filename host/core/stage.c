@@ -1,0 +1,51 @@
+#include "core/stage.h"
+
+#include <string.h>
+
+#include "core/graph.h"
+#include "core/seat.h"
+
+struct weir_port *weir_stage_port(struct weir_stage *s, const char *name)
+{
+    for (size_t i = 0; i < s->port_count; i++)
+        if (strcmp(s->ports[i].name, name) == 0)
+            return &s->ports[i];
+    return NULL;
+}
+
+enum { SLOTS_AT_ONCE = 256 };
+
+static struct weir_seat *seat_in_slot(const struct weir_stage *s, size_t slot)
+{
+    struct weir_seat **seats = atomic_load_explicit(&s->graph->slots[slot], memory_order_acquire);
+    return seats == NULL ? NULL : seats[s->index];
+}
+
+void weir_stage_read(struct weir_stage *s, struct weir_stage_sample *ret)
+{
+    struct weir_ledger *ledgers[SLOTS_AT_ONCE];
+    size_t n = 0;
+    ret->vm_bytes = 0;
+    for (size_t i = 0; i < s->graph->slot_count && n < SLOTS_AT_ONCE; i++) {
+        struct weir_seat *seat = seat_in_slot(s, i);
+        if (seat == NULL)
+            continue;
+        ledgers[n++] = &seat->ledger;
+        ret->vm_bytes += (size_t)atomic_load_explicit(&seat->handler_bytes, memory_order_relaxed);
+    }
+    weir_ledger_read(ledgers, n, &ret->ledger);
+    ret->capacity = s->queue.capacity;
+    ret->capacity_bytes = s->queue.bytes;
+    ret->rate = atomic_load_explicit(&s->rate, memory_order_relaxed);
+}
+
+int64_t weir_stage_emitted(struct weir_stage *s, size_t p)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < s->graph->slot_count; i++) {
+        struct weir_seat *seat = seat_in_slot(s, i);
+        if (seat != NULL)
+            n += atomic_load_explicit(&seat->emitted[p], memory_order_relaxed);
+    }
+    return n;
+}

@@ -1,0 +1,59 @@
+/* core/stage.h - a named step: a queue, a handler or source on each worker of its pool, and named outputs.
+ * Owner: the graph; [const] once the host runs, but for the queue. */
+#ifndef WEIR_CORE_STAGE_H
+#define WEIR_CORE_STAGE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/handler.h"
+#include "core/ledger.h"
+#include "core/port.h"
+#include "core/queue.h"
+#include "core/source.h"
+
+struct weir_graph;
+struct weir_pool;
+
+enum weir_stage_kind { WEIR_STAGE_SOURCE, WEIR_STAGE_HANDLER, WEIR_STAGE_SINK };
+
+struct weir_stage {
+    const char *name;           /* [const] */
+    size_t index;               /* [const] in the graph */
+    size_t rank;                /* [const] order of a worker's round: 0 is the farthest downstream */
+    enum weir_stage_kind kind;  /* [const] */
+    struct weir_graph *graph;   /* [const] */
+    struct weir_pool *pool;     /* [const] */
+    struct weir_queue queue;
+    struct weir_port *ports;    /* [const] */
+    size_t port_count;          /* [const] */
+    unsigned batch_max;         /* [const] events per turn */
+    unsigned concurrency;       /* [const] calls begun and not ended, per worker */
+    uint64_t slice_ns, stall_ns, cpu_ns, wall_ns; /* [const] limits of a handler call */
+    uint64_t deadline_ns;       /* [const] sources: of the events they make; 0: none */
+    size_t memory;              /* [const] per VM */
+    bool takes_batches;         /* [const] the handler wants whole batches: partitions may give several events at once */
+    struct weir_handler_maker handler; /* kind HANDLER and SINK */
+    struct weir_source_maker source;   /* kind SOURCE */
+    uint64_t generation;        /* [const] 1 in this version */
+    _Atomic double rate;        /* [atomic relaxed] events handled per second, computed by the control thread's tick */
+};
+
+/* The port named `name`; NULL: none. */
+struct weir_port *weir_stage_port(struct weir_stage *s, const char *name);
+
+struct weir_stage_sample {
+    struct weir_ledger_sum ledger;
+    size_t capacity, capacity_bytes;
+    size_t vm_bytes;            /* of all its handlers */
+    double rate;                /* handled per second over the last second or so */
+};
+
+/* Adds up what all workers counted. Any thread. */
+void weir_stage_read(struct weir_stage *s, struct weir_stage_sample *ret);
+/* Accepted emits of port `p`, over all workers. Any thread. */
+int64_t weir_stage_emitted(struct weir_stage *s, size_t p);
+
+#endif

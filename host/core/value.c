@@ -1,0 +1,229 @@
+#include "core/value.h"
+
+#include <msgpack.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+struct weir_blob *weir_blob_create(size_t len)
+{
+    if (len > UINT32_MAX)
+        return NULL;
+    struct weir_blob *blob = weir_malloc(sizeof *blob + len);
+    if (blob == NULL)
+        return NULL;
+    atomic_init(&blob->refs, 1);
+    blob->len = (uint32_t)len;
+    return blob;
+}
+
+void weir_blob_unref(struct weir_blob *blob)
+{
+    /* acq_rel: what other holders read happened before the last one frees. A sole holder need not pay for a locked subtraction. */
+    if (atomic_load_explicit(&blob->refs, memory_order_acquire) == 1 ||
+        atomic_fetch_sub_explicit(&blob->refs, 1, memory_order_acq_rel) == 1)
+        weir_free(blob);
+}
+
+static bool parse(const unsigned char *data, size_t len, msgpack_unpacked *ret)
+{
+    size_t used = 0;
+    msgpack_unpacked_init(ret);
+    return msgpack_unpack_next(ret, (const char *)data, len, &used) == MSGPACK_UNPACK_SUCCESS && used == len;
+}
+
+bool weir_value_check(const unsigned char *data, size_t len)
+{
+    msgpack_unpacked parsed;
+    bool good = len <= WEIR_VALUE_MAX_BYTES && parse(data, len, &parsed);
+    if (len <= WEIR_VALUE_MAX_BYTES)
+        msgpack_unpacked_destroy(&parsed);
+    return good;
+}
+
+/* FNV-1a (http://www.isthe.com/chongo/tech/comp/fnv/), then mixed so that low bits spread too. */
+static uint64_t hash_bytes(uint64_t h, const void *bytes, size_t len)
+{
+    const unsigned char *p = bytes;
+    for (size_t i = 0; i < len; i++)
+        h = (h ^ p[i]) * 0x100000001b3ULL;
+    return h;
+}
+
+static uint64_t hash_seed(void)
+{
+    return 0xcbf29ce484222325ULL;
+}
+
+static uint64_t hash_finish(uint64_t h)
+{
+    h ^= h >> 33;
+    h *= 0xff51afd7ed558ccdULL;
+    h ^= h >> 33;
+    return h == 0 ? 1 : h; /* 0 says: no key */
+}
+
+static uint64_t hash_int(int64_t i)
+{
+    return hash_finish(hash_bytes(hash_seed(), &i, sizeof i));
+}
+
+static uint64_t hash_object(const msgpack_object *o)
+{
+    switch (o->type) {
+    case MSGPACK_OBJECT_POSITIVE_INTEGER:
+    case MSGPACK_OBJECT_NEGATIVE_INTEGER:
+        return hash_int(o->via.i64);
+    case MSGPACK_OBJECT_BOOLEAN:
+        return hash_int(o->via.boolean ? 2 : 3);
+    case MSGPACK_OBJECT_FLOAT32:
+    case MSGPACK_OBJECT_FLOAT64:
+        return hash_finish(hash_bytes(hash_seed(), &o->via.f64, sizeof o->via.f64));
+    case MSGPACK_OBJECT_STR:
+        return hash_finish(hash_bytes(hash_seed(), o->via.str.ptr, o->via.str.size));
+    default:
+        return 0; /* a table is no key */
+    }
+}
+
+static uint64_t hash_field(const msgpack_object *map, const char *field)
+{
+    size_t len = strlen(field);
+    for (uint32_t i = 0; map->type == MSGPACK_OBJECT_MAP && i < map->via.map.size; i++) {
+        const msgpack_object_kv *kv = &map->via.map.ptr[i];
+        if (kv->key.type == MSGPACK_OBJECT_STR && kv->key.via.str.size == len &&
+            memcmp(kv->key.via.str.ptr, field, len) == 0)
+            return hash_object(&kv->val);
+    }
+    return 0;
+}
+
+static uint64_t hash_blob(const struct weir_blob *blob, const char *field)
+{
+    msgpack_unpacked parsed;
+    uint64_t h = 0;
+    if (parse(blob->data, blob->len, &parsed)) {
+        if (field != NULL)
+            h = hash_field(&parsed.data, field);
+        else if (parsed.data.type == MSGPACK_OBJECT_MAP || parsed.data.type == MSGPACK_OBJECT_ARRAY)
+            h = hash_finish(hash_bytes(hash_seed(), blob->data, blob->len));
+        else
+            h = hash_object(&parsed.data);
+    }
+    msgpack_unpacked_destroy(&parsed);
+    return h;
+}
+
+uint64_t weir_value_hash(struct weir_value v, const char *field)
+{
+    switch (v.kind) {
+    case WEIR_VALUE_BYTES:
+        return hash_blob(v.blob, field);
+    case WEIR_VALUE_INT:
+        return field == NULL ? hash_int(v.integer) : 0;
+    case WEIR_VALUE_FLOAT:
+        return field == NULL ? hash_finish(hash_bytes(hash_seed(), &v.number, sizeof v.number)) : 0;
+    case WEIR_VALUE_BOOL:
+        return field == NULL ? hash_int(v.boolean ? 2 : 3) : 0;
+    default:
+        return 0;
+    }
+}
+
+static void print_object(const msgpack_object *o, struct weir_strbuf *out);
+
+static void print_map(const msgpack_object *o, struct weir_strbuf *out)
+{
+    weir_strbuf_addc(out, '{');
+    for (uint32_t i = 0; i < o->via.map.size; i++) {
+        const msgpack_object_kv *kv = &o->via.map.ptr[i];
+        if (i > 0)
+            weir_strbuf_addc(out, ',');
+        if (kv->key.type == MSGPACK_OBJECT_STR) {
+            print_object(&kv->key, out);
+        } else { /* JSON has only string keys */
+            struct weir_strbuf key = WEIR_STRBUF_INIT;
+            print_object(&kv->key, &key);
+            weir_strbuf_add_json(out, key.data ? key.data : "", key.len);
+            weir_strbuf_fini(&key);
+        }
+        weir_strbuf_addc(out, ':');
+        print_object(&kv->val, out);
+    }
+    weir_strbuf_addc(out, '}');
+}
+
+static void print_array(const msgpack_object *o, struct weir_strbuf *out)
+{
+    weir_strbuf_addc(out, '[');
+    for (uint32_t i = 0; i < o->via.array.size; i++) {
+        if (i > 0)
+            weir_strbuf_addc(out, ',');
+        print_object(&o->via.array.ptr[i], out);
+    }
+    weir_strbuf_addc(out, ']');
+}
+
+static void print_object(const msgpack_object *o, struct weir_strbuf *out)
+{
+    switch (o->type) {
+    case MSGPACK_OBJECT_NIL:
+        weir_strbuf_adds(out, "null");
+        break;
+    case MSGPACK_OBJECT_BOOLEAN:
+        weir_strbuf_adds(out, o->via.boolean ? "true" : "false");
+        break;
+    case MSGPACK_OBJECT_POSITIVE_INTEGER:
+        weir_strbuf_addf(out, "%llu", (unsigned long long)o->via.u64);
+        break;
+    case MSGPACK_OBJECT_NEGATIVE_INTEGER:
+        weir_strbuf_addf(out, "%lld", (long long)o->via.i64);
+        break;
+    case MSGPACK_OBJECT_FLOAT32:
+    case MSGPACK_OBJECT_FLOAT64:
+        weir_strbuf_addf(out, "%.17g", o->via.f64);
+        break;
+    case MSGPACK_OBJECT_STR:
+        weir_strbuf_add_json(out, o->via.str.ptr, o->via.str.size);
+        break;
+    case MSGPACK_OBJECT_BIN:
+        weir_strbuf_add_json(out, o->via.bin.ptr, o->via.bin.size);
+        break;
+    case MSGPACK_OBJECT_ARRAY:
+        print_array(o, out);
+        break;
+    case MSGPACK_OBJECT_MAP:
+        print_map(o, out);
+        break;
+    default:
+        weir_strbuf_adds(out, "\"<request>\"");
+        break;
+    }
+}
+
+void weir_value_print(struct weir_value v, struct weir_strbuf *out)
+{
+    msgpack_unpacked parsed;
+    switch (v.kind) {
+    case WEIR_VALUE_NIL:
+        weir_strbuf_adds(out, "null");
+        break;
+    case WEIR_VALUE_BOOL:
+        weir_strbuf_adds(out, v.boolean ? "true" : "false");
+        break;
+    case WEIR_VALUE_INT:
+        weir_strbuf_addf(out, "%lld", (long long)v.integer);
+        break;
+    case WEIR_VALUE_FLOAT:
+        weir_strbuf_addf(out, "%.17g", v.number);
+        break;
+    case WEIR_VALUE_REQUEST:
+        weir_strbuf_adds(out, "\"<request>\"");
+        break;
+    case WEIR_VALUE_BYTES:
+        if (parse(v.blob->data, v.blob->len, &parsed))
+            print_object(&parsed.data, out);
+        msgpack_unpacked_destroy(&parsed);
+        break;
+    }
+}

@@ -1,0 +1,446 @@
+#include "core/worker.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "core/event.h"
+#include "core/graph.h"
+#include "core/pool.h"
+#include "core/stage.h"
+#include "core/waiter.h"
+
+enum {
+    POLL_AFTER_NS = 200000, /* with work in hand: sockets wait no longer than this and one batch */
+    FLUSH_AFTER_NS = 20000, /* an accepted event reaches another pool no later than this and one call */
+};
+
+static _Thread_local struct weir_worker *current;
+
+struct weir_worker *weir_worker_current(void)
+{
+    return current;
+}
+
+void weir_worker_post(struct weir_worker *w, struct weir_message *m)
+{
+    weir_inbox_post(&w->inbox, m);
+}
+
+uint64_t weir_worker_now(struct weir_worker *w)
+{
+    return w->now_ns = weir_clock_ns();
+}
+
+void weir_worker_order(struct weir_worker *w, unsigned orders)
+{
+    atomic_store_explicit(&w->quiet, false, memory_order_release);
+    atomic_fetch_or_explicit(&w->orders, orders, memory_order_acq_rel);
+    weir_mutex_lock(&w->pool->mu);
+    if (!w->leaving)
+        uv_async_send(&w->inbox.wake);
+    weir_mutex_unlock(&w->pool->mu);
+}
+
+void weir_worker_flush(struct weir_worker *w)
+{
+    struct weir_list *node;
+    while ((node = weir_list_take_first(&w->outbound)) != NULL) {
+        struct weir_seat *seat = WEIR_LIST_ENTRY(node, struct weir_seat, outbound_node);
+        w->outbound_count -= seat->outbound_count;
+        seat->outbound_count = 0;
+        weir_queue_share(seat->stage, &seat->outbound);
+    }
+}
+
+void weir_worker_flush_due(struct weir_worker *w)
+{
+    if (w->outbound_count > 0 && w->now_ns - w->outbound_since_ns > FLUSH_AFTER_NS)
+        weir_worker_flush(w);
+}
+
+/* ---- a round ---- */
+
+static bool takes_shared(const struct weir_worker *w)
+{
+    return !(w->obeyed & WEIR_ORDER_RETIRE) || atomic_load_explicit(&w->pool->live, memory_order_relaxed) == 0;
+}
+
+/* The seats of word `i` that can begin a call now. */
+static uint64_t runnable(const struct weir_worker *w, size_t i)
+{
+    uint64_t shared = takes_shared(w) ? atomic_load(&w->pool->ready[i]) : 0;
+    return (w->ready[i] | shared) & ~w->saturated[i];
+}
+
+static bool has_work(const struct weir_worker *w)
+{
+    for (size_t i = 0; i < w->words; i++)
+        if (runnable(w, i) != 0)
+            return true;
+    return false;
+}
+
+static bool run_seat(struct weir_worker *w, struct weir_seat *seat)
+{
+    size_t room = seat->stage->concurrency - seat->running;
+    size_t max = seat->stage->batch_max < room ? seat->stage->batch_max : room;
+    size_t n = weir_queue_take(seat, w->batch, max);
+    if (n == 0)
+        return false;
+    struct weir_handler *h = seat->handler;
+    h->ops->handle(h, w->batch, n);
+    atomic_store_explicit(&seat->handler_bytes, (int64_t)h->ops->memory(h), memory_order_relaxed);
+    return true;
+}
+
+static bool run_round(struct weir_worker *w)
+{
+    bool ran = false;
+    for (size_t i = 0; i < w->words; i++) {
+        uint64_t bits = runnable(w, i);
+        while (bits != 0) {
+            size_t rank = i * 64 + (size_t)__builtin_ctzll(bits);
+            bits &= bits - 1;
+            ran |= run_seat(w, w->by_rank[rank]);
+        }
+    }
+    return ran;
+}
+
+static void run_rounds(struct weir_worker *w)
+{
+    uint64_t began = w->now_ns;
+    while (run_round(w) && w->now_ns - began < POLL_AFTER_NS)
+        weir_worker_flush_due(w);
+}
+
+/* ---- orders ---- */
+
+static void each_source(struct weir_worker *w, void (*fn)(struct weir_source *s))
+{
+    for (size_t i = 0; i < w->graph->stage_count; i++)
+        if (w->seats[i]->source != NULL)
+            fn(w->seats[i]->source);
+}
+
+static void stop_source(struct weir_source *s)
+{
+    s->ops->stop(s);
+}
+
+static void close_source(struct weir_source *s)
+{
+    s->ops->close(s);
+}
+
+static bool sources_idle(const struct weir_worker *w)
+{
+    for (size_t i = 0; i < w->graph->stage_count; i++) {
+        struct weir_source *s = w->seats[i]->source;
+        if (s != NULL && !s->ops->idle(s))
+            return false;
+    }
+    return true;
+}
+
+/* Gives what waits in own lanes to the other workers. */
+static void spill_lanes(struct weir_worker *w)
+{
+    for (size_t i = 0; i < w->graph->stage_count; i++) {
+        struct weir_seat *seat = w->seats[i];
+        struct weir_list events;
+        struct weir_event *ev;
+        weir_list_init(&events);
+        while ((ev = weir_lane_take_oldest(&seat->lane)) != NULL)
+            weir_list_append(&events, &ev->node);
+        if (!weir_list_empty(&events))
+            weir_queue_share(seat->stage, &events);
+    }
+    memset(w->ready, 0, w->words * sizeof *w->ready);
+}
+
+static void drop_queued(struct weir_worker *w, struct weir_seat *seat)
+{
+    struct weir_stage *stage = seat->stage;
+    struct weir_shared_lane *shared = &stage->queue.shared;
+    for (;;) {
+        weir_mutex_lock(&shared->mu);
+        struct weir_event *ev = weir_shared_lane_take_oldest_locked(shared);
+        weir_mutex_unlock(&shared->mu);
+        if (ev == NULL)
+            return;
+        weir_ledger_add(&seat->ledger.queued, -1);
+        weir_ledger_add(&seat->ledger.queued_bytes, -(int64_t)ev->bytes);
+        weir_ledger_add(&seat->ledger.dropped, 1);
+        weir_ledger_add(&seat->ledger.reasons[WEIR_REASON_SHUTDOWN], 1);
+        weir_queue_release(w, stage, ev->bytes);
+        if (ev->request != NULL)
+            ev->request->ops->end(ev->request, w, WEIR_REQUEST_DROPPED);
+        ev->request = NULL;
+        weir_event_free(w, ev);
+    }
+}
+
+static void cancel_all(struct weir_worker *w)
+{
+    spill_lanes(w);
+    weir_worker_flush(w);
+    weir_waiter_sweep(w, true);
+    for (size_t i = 0; i < w->graph->stage_count; i++) {
+        struct weir_handler *h = w->seats[i]->handler;
+        if (h != NULL)
+            h->ops->cancel(h);
+    }
+    weir_worker_flush(w);
+    for (size_t i = 0; i < w->graph->stage_count; i++)
+        drop_queued(w, w->seats[i]);
+}
+
+static bool nothing_left(const struct weir_worker *w)
+{
+    if (!weir_list_empty(&w->outbound) || !weir_list_empty(&w->waits) || !sources_idle(w))
+        return false;
+    for (size_t i = 0; i < w->graph->stage_count; i++)
+        if (w->seats[i]->running > 0 || w->seats[i]->lane.count > 0)
+            return false;
+    return true;
+}
+
+/* Returns whether the worker should leave. */
+static bool obey(struct weir_worker *w)
+{
+    unsigned orders = atomic_load_explicit(&w->orders, memory_order_acquire);
+    if (orders == 0)
+        return false;
+    unsigned fresh = orders & ~w->obeyed;
+    w->obeyed = orders;
+    if (fresh & (WEIR_ORDER_STOP_SOURCES | WEIR_ORDER_RETIRE))
+        each_source(w, stop_source);
+    if (fresh & WEIR_ORDER_RETIRE)
+        spill_lanes(w);
+    if (fresh & WEIR_ORDER_CANCEL)
+        cancel_all(w);
+    if (orders & WEIR_ORDER_CANCEL)
+        atomic_store_explicit(&w->quiet, true, memory_order_release);
+    else if (sources_idle(w))
+        atomic_store_explicit(&w->quiet, true, memory_order_release);
+    return (orders & WEIR_ORDER_LEAVE) || ((orders & WEIR_ORDER_RETIRE) && nothing_left(w));
+}
+
+/* ---- the turn ---- */
+
+static void poll_loop(struct weir_worker *w)
+{
+    bool idle = !has_work(w) && weir_inbox_park(&w->inbox);
+    if (!idle) {
+        uv_run(&w->loop, UV_RUN_NOWAIT);
+        weir_worker_now(w);
+        return;
+    }
+    weir_pool_park(w->pool, w);
+    uint64_t before = weir_worker_now(w);
+    uv_run(&w->loop, has_work(w) ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+    weir_pool_unpark(w->pool, w);
+    weir_inbox_unpark(&w->inbox);
+    weir_hist_add_relaxed(&w->idle_ns, weir_worker_now(w) - before);
+}
+
+static void check_ledgers(const struct weir_worker *w)
+{
+#ifdef WEIR_TESTING
+    for (size_t i = 0; i < w->graph->stage_count; i++)
+        assert(weir_ledger_holds(&w->seats[i]->ledger));
+#else
+    (void)w;
+#endif
+}
+
+static void run_turns(struct weir_worker *w)
+{
+    for (;;) {
+        run_rounds(w);
+        weir_worker_flush(w);
+        if (weir_inbox_drain(&w->inbox))
+            weir_worker_flush(w);
+        check_ledgers(w);
+        if (obey(w))
+            return;
+        poll_loop(w);
+    }
+}
+
+static int start_sources(struct weir_worker *w)
+{
+    for (size_t i = 0; i < w->graph->stage_count; i++) {
+        struct weir_source *s = w->seats[i]->source;
+        int rc = s == NULL ? WEIR_OK : s->ops->start(s, &w->start_err);
+        if (rc < 0)
+            return rc;
+    }
+    return WEIR_OK;
+}
+
+/* Closes what lives in the loop and runs it dry. */
+static void close_loop(struct weir_worker *w)
+{
+    each_source(w, close_source);
+    uv_timer_stop(&w->wait_timer);
+    uv_close((uv_handle_t *)&w->wait_timer, NULL);
+    weir_mutex_lock(&w->pool->mu); /* from here on nobody wakes it: it is on no stack and gets no orders */
+    w->leaving = true;
+    weir_inbox_close(&w->inbox);
+    weir_mutex_unlock(&w->pool->mu);
+    uv_run(&w->loop, UV_RUN_DEFAULT);
+}
+
+static void *run_thread(void *arg)
+{
+    struct weir_worker *w = arg;
+    current = w;
+    weir_worker_now(w);
+    int rc = start_sources(w);
+    w->start_err.code = rc;
+    uv_sem_post(&w->started);
+    if (rc == WEIR_OK)
+        run_turns(w);
+    close_loop(w);
+    atomic_store_explicit(&w->state, WEIR_WORKER_GONE, memory_order_release);
+    return NULL;
+}
+
+/* ---- making and ending one ---- */
+
+static int make_seat(struct weir_worker *w, struct weir_seat *seat, struct weir_err *reterr)
+{
+    struct weir_stage *stage = seat->stage;
+    seat->worker = w;
+    if (stage->pool != w->pool)
+        return WEIR_OK;
+    if (stage->kind == WEIR_STAGE_SOURCE)
+        return stage->source.make(stage->source.self, seat, &seat->source, reterr);
+    return stage->handler.make(stage->handler.self, seat, &seat->handler, reterr);
+}
+
+static int make_loop(struct weir_worker *w, struct weir_err *reterr)
+{
+    int rc = uv_loop_init(&w->loop);
+    if (rc < 0)
+        return weir_err_set(reterr, WEIR_E_IO, "worker %u: no event loop: %s", w->index, uv_strerror(rc));
+    rc = weir_inbox_init(&w->inbox, &w->loop);
+    if (rc < 0) {
+        uv_loop_close(&w->loop);
+        return weir_err_set(reterr, WEIR_E_IO, "worker %u: no wake-up handle: %s", w->index, uv_strerror(rc));
+    }
+    uv_timer_init(&w->loop, &w->wait_timer);
+    w->wait_timer.data = w;
+    return WEIR_OK;
+}
+
+static int make_arrays(struct weir_worker *w, struct weir_err *reterr)
+{
+    struct weir_graph *g = w->graph;
+    size_t largest = 1;
+    for (size_t i = 0; i < g->stage_count; i++)
+        if (g->stages[i].batch_max > largest)
+            largest = g->stages[i].batch_max;
+    w->words = (g->stage_count + 63) / 64;
+    w->ready = weir_calloc(w->words, sizeof *w->ready);
+    w->saturated = weir_calloc(w->words, sizeof *w->saturated);
+    w->by_rank = weir_calloc(g->stage_count, sizeof(struct weir_seat *));
+    w->batch = weir_calloc(largest, sizeof(struct weir_event *));
+    w->seats = weir_graph_seats(g, w->index);
+    if (w->ready == NULL || w->saturated == NULL || w->by_rank == NULL || w->batch == NULL || w->seats == NULL)
+        return weir_err_set(reterr, WEIR_E_NOMEM, "worker %u: out of memory", w->index);
+    for (size_t i = 0; i < g->stage_count; i++)
+        w->by_rank[g->stages[i].rank] = w->seats[i];
+    return WEIR_OK;
+}
+
+static void free_seats(struct weir_worker *w)
+{
+    for (size_t i = 0; w->seats != NULL && i < w->graph->stage_count; i++) {
+        struct weir_seat *seat = w->seats[i];
+        if (seat->handler != NULL)
+            seat->handler->ops->close(seat->handler);
+        if (seat->source != NULL)
+            seat->source->ops->destroy(seat->source);
+        seat->handler = NULL;
+        seat->source = NULL;
+        atomic_store_explicit(&seat->handler_bytes, 0, memory_order_relaxed);
+    }
+}
+
+static void free_arrays(struct weir_worker *w)
+{
+    weir_free(w->ready);
+    weir_free(w->saturated);
+    weir_free(w->by_rank);
+    weir_free(w->batch);
+    weir_free(w);
+}
+
+int weir_worker_create(struct weir_pool *pool, unsigned index, struct weir_worker **ret, struct weir_err *reterr)
+{
+    struct weir_worker *w = weir_calloc(1, sizeof *w);
+    if (w == NULL)
+        return weir_err_set(reterr, WEIR_E_NOMEM, "worker %u: out of memory", index);
+    w->index = index;
+    w->pool = pool;
+    w->graph = pool->graph;
+    weir_list_init(&w->outbound);
+    weir_list_init(&w->free_events);
+    weir_list_init(&w->waits);
+    int rc = make_arrays(w, reterr);
+    if (rc == WEIR_OK)
+        rc = make_loop(w, reterr);
+    if (rc < 0) {
+        free_arrays(w);
+        return rc;
+    }
+    uv_sem_init(&w->started, 0);
+    for (size_t i = 0; i < w->graph->stage_count && rc == WEIR_OK; i++)
+        rc = make_seat(w, w->seats[i], reterr);
+    if (rc < 0) {
+        weir_worker_destroy(w);
+        return rc;
+    }
+    *ret = w;
+    return WEIR_OK;
+}
+
+int weir_worker_start(struct weir_worker *w, struct weir_err *reterr)
+{
+    atomic_store_explicit(&w->state, WEIR_WORKER_RUNNING, memory_order_release);
+    int failed = WEIR_FAULT(THREAD_CREATE) ? EAGAIN : pthread_create(&w->thread, NULL, run_thread, w);
+    if (failed != 0) {
+        atomic_store_explicit(&w->state, WEIR_WORKER_NEW, memory_order_release);
+        return weir_err_set(reterr, WEIR_E_IO, "pool '%s': can't start a worker thread: %s", w->pool->name, strerror(failed));
+    }
+    uv_sem_wait(&w->started);
+    if (w->start_err.code < 0)
+        return weir_err_set(reterr, w->start_err.code, "%s", w->start_err.text);
+    return WEIR_OK;
+}
+
+void weir_worker_destroy(struct weir_worker *w)
+{
+    if (w == NULL)
+        return;
+    if (atomic_load_explicit(&w->state, memory_order_acquire) == WEIR_WORKER_NEW)
+        close_loop(w); /* no thread has it */
+    else
+        pthread_join(w->thread, NULL);
+    weir_inbox_drain(&w->inbox); /* what came back to it late; its thread has ended, so this one stands in */
+    free_seats(w);
+    struct weir_list *node;
+    while ((node = weir_list_take_first(&w->free_events)) != NULL)
+        weir_free(WEIR_LIST_ENTRY(node, struct weir_event, node));
+    weir_inbox_fini(&w->inbox);
+    uv_loop_close(&w->loop);
+    uv_sem_destroy(&w->started);
+    free_arrays(w);
+}

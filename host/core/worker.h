@@ -1,0 +1,100 @@
+/* core/worker.h - one thread with one libuv loop: it polls, takes, handles, flushes and accounts.
+ *
+ *   turn:  rounds { every stage with events, downstream first: take a batch, handle it }  until idle or it is time to poll
+ *          → send what goes to other pools → deliver the inbox → poll (without waiting while there is work, else parked)
+ *
+ * In a round each stage that has events gets one batch, so nobody starves; inside a round downstream goes first, so that work
+ * in progress leaves before new work enters. A worker parks only in the poll, and says so before it looks a last time. */
+#ifndef WEIR_CORE_WORKER_H
+#define WEIR_CORE_WORKER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#include "base/inbox.h"
+#include "core/seat.h"
+
+struct weir_event;
+struct weir_graph;
+struct weir_pool;
+
+enum weir_worker_state {
+    WEIR_WORKER_NEW,     /* made; no thread yet */
+    WEIR_WORKER_RUNNING,
+    WEIR_WORKER_GONE,    /* its thread is about to end or has ended; weir_worker_destroy joins it */
+};
+
+/* What the control thread wants of a worker; bits, obeyed in this order at the end of a turn. */
+enum weir_worker_order {
+    WEIR_ORDER_STOP_SOURCES = 1, /* make no new events; end idle connections */
+    WEIR_ORDER_RETIRE = 2,       /* stop sources, give waiting events to the others, leave when nothing is left */
+    WEIR_ORDER_CANCEL = 4,       /* drop what waits, cancel what is suspended */
+    WEIR_ORDER_LEAVE = 8,        /* cut connections and leave */
+};
+
+struct weir_worker {
+    unsigned index;           /* [const] its slot: unique among living workers */
+    struct weir_pool *pool;   /* [const] */
+    struct weir_graph *graph; /* [const] */
+    struct weir_seat **seats; /* [const] by stage index; the slot's, they outlive the worker */
+    pthread_t thread;         /* [owner: control] */
+    struct weir_inbox inbox;
+    _Atomic int state;        /* [atomic acq/rel] enum weir_worker_state */
+    _Atomic unsigned orders;  /* [atomic acq/rel] given by control */
+    _Atomic bool quiet;       /* [atomic acq/rel] after STOP_SOURCES: no source has anything under way; after CANCEL: done */
+    _Atomic uint64_t idle_ns; /* [atomic relaxed, one writer] time parked */
+    uv_sem_t started;         /* the thread has started its sources, or failed to */
+    struct weir_err start_err; /* [const] after `started` */
+    struct weir_worker *parked_next; /* [pool mu] */
+    bool parked;              /* [pool mu] on the pool's stack */
+    bool leaving;             /* [pool mu] its wake-up handle is closed */
+
+    /* [owner: worker] from here on */
+    uv_loop_t loop;
+    uint64_t now_ns;            /* the last reading of the clock */
+    struct weir_seat **by_rank; /* farthest downstream first */
+    size_t words;               /* of the bit sets, which are by rank */
+    uint64_t *ready;            /* seats whose own lane has events */
+    uint64_t *saturated;        /* seats that may begin no call now */
+    struct weir_event **batch;  /* room for the largest batch */
+    struct weir_list outbound;  /* seats with accepted events that are not in their shared lane yet */
+    size_t outbound_count;      /* events of them all */
+    uint64_t outbound_since_ns;
+    struct weir_list free_events;
+    size_t free_count;
+    uint64_t next_event_id;
+    struct weir_list waits;     /* of struct weir_waiter, whose emissions this worker made */
+    uv_timer_t wait_timer;
+    unsigned obeyed;
+};
+
+/* Makes a worker of `pool` in the slot `index` with a handler or source on each seat that the pool serves. Control thread. */
+int weir_worker_create(struct weir_pool *pool, unsigned index, struct weir_worker **ret, struct weir_err *reterr);
+/* Starts its thread and waits until its sources have started. Control thread. */
+int weir_worker_start(struct weir_worker *w, struct weir_err *reterr);
+/* Adds to the worker's orders and wakes it. Any thread. */
+void weir_worker_order(struct weir_worker *w, unsigned orders);
+/* Joins a worker that is GONE or was never started, closes its handlers and frees it. Takes NULL. Control thread. */
+void weir_worker_destroy(struct weir_worker *w);
+
+/* Delivers `m` on the worker's thread, soon. Any thread. */
+void weir_worker_post(struct weir_worker *w, struct weir_message *m);
+/* Reads the clock and keeps it in now_ns. For callbacks of the loop, which may come long after the last reading. Worker thread. */
+uint64_t weir_worker_now(struct weir_worker *w);
+/* Sends what was emitted to other pools; otherwise at the end of the turn, or when it gets old. Worker thread. */
+void weir_worker_flush(struct weir_worker *w);
+/* The same when that is due by age. Worker thread. */
+void weir_worker_flush_due(struct weir_worker *w);
+/* The worker whose thread this is; NULL elsewhere. */
+struct weir_worker *weir_worker_current(void);
+
+static inline void weir_worker_set_ready(struct weir_worker *w, size_t rank)
+{
+    w->ready[rank / 64] |= 1ULL << (rank % 64);
+}
+
+#endif
