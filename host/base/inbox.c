@@ -29,7 +29,7 @@ void weir_inbox_fini(struct weir_inbox *in)
 
 void weir_inbox_wake(struct weir_inbox *in)
 {
-    if (atomic_load(&in->parked))
+    if (atomic_load(&in->parked) && atomic_exchange(&in->parked, false)) /* the first of a burst wakes */
         uv_async_send(&in->wake);
 }
 

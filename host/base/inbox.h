@@ -24,7 +24,7 @@ struct weir_inbox {
     struct weir_mutex mu;     /* rank WEIR_RANK_INBOX */
     struct weir_list waiting; /* [mu] */
     _Atomic bool filled;      /* [atomic acq/rel] set under mu by posters; lets the owner look without the lock */
-    _Atomic bool parked;      /* [atomic seq_cst] set by the owner before it polls */
+    _Atomic bool parked;      /* [atomic seq_cst] set by the owner before it polls, cleared by who wakes it */
     uv_async_t wake;          /* [const] carries no data: wake-ups merge */
 };
 

@@ -20,6 +20,8 @@ void weir_strbuf_clear(struct weir_strbuf *b)
 {
     b->len = 0;
     b->failed = false;
+    if (b->data != NULL)
+        b->data[0] = '\0';
 }
 
 bool weir_strbuf_reserve(struct weir_strbuf *b, size_t more)

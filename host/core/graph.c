@@ -84,8 +84,12 @@ static int finish_pool(struct weir_graph *g, struct weir_pool *p, struct weir_er
     p->words = (g->stage_count + 63) / 64;
     p->ready = weir_calloc(p->words, sizeof *p->ready);
     p->workers = weir_calloc(p->slot_count, sizeof(struct weir_worker *));
-    if (p->ready == NULL || p->workers == NULL)
+    p->event_ids = weir_calloc(p->slot_count, sizeof *p->event_ids);
+    if (p->ready == NULL || p->workers == NULL || p->event_ids == NULL)
         return no_memory(reterr);
+    if (g->slot_count > WEIR_GRAPH_SLOTS_MAX)
+        return weir_err_set(reterr, WEIR_E_LIMIT, "pool '%s': with it there are room for %zu workers, expected at most %d", p->name,
+                            g->slot_count, (int)WEIR_GRAPH_SLOTS_MAX);
     weir_mutex_init(&p->mu, WEIR_RANK_POOL, "pool");
     return WEIR_OK;
 }
@@ -95,6 +99,9 @@ int weir_graph_finish(struct weir_graph *g, struct weir_err *reterr)
     number_stages(g);
     for (size_t i = 0; i < g->stage_count; i++) {
         struct weir_queue *q = &g->stages[i].queue;
+        if (q->capacity > WEIR_QUEUE_CAPACITY_MAX || q->bytes > WEIR_QUEUE_BYTES_MAX)
+            return weir_err_set(reterr, WEIR_E_LIMIT, "stage '%s': its queue may hold at most %zu events and %zu bytes",
+                                g->stages[i].name, (size_t)WEIR_QUEUE_CAPACITY_MAX, (size_t)WEIR_QUEUE_BYTES_MAX);
         int rc = weir_shared_lane_init(&q->shared, q->order, q->order_by != WEIR_ORDER_BY_NONE, reterr);
         if (rc < 0)
             return rc;
@@ -146,20 +153,40 @@ struct weir_seat **weir_graph_seats(struct weir_graph *g, size_t slot)
     return seats;
 }
 
-int64_t weir_graph_in_flight(struct weir_graph *g)
+static int64_t ended(const struct weir_ledger *l)
+{
+    return atomic_load_explicit(&l->handled, memory_order_acquire) + atomic_load_explicit(&l->failed, memory_order_acquire) +
+           atomic_load_explicit(&l->expired, memory_order_acquire) + atomic_load_explicit(&l->dropped, memory_order_acquire);
+}
+
+static int64_t accepted(const struct weir_ledger *l)
+{
+    return atomic_load_explicit(&l->accepted, memory_order_acquire);
+}
+
+static int64_t waiting(const struct weir_ledger *l)
+{
+    return atomic_load_explicit(&l->waiting, memory_order_acquire);
+}
+
+static int64_t sum_seats(struct weir_graph *g, int64_t (*count)(const struct weir_ledger *l))
 {
     int64_t n = 0;
-    for (size_t s = 0; s < g->stage_count; s++) {
-        for (size_t i = 0; i < g->slot_count; i++) {
-            struct weir_seat **seats = atomic_load_explicit(&g->slots[i], memory_order_acquire);
-            if (seats == NULL)
-                continue;
-            const struct weir_ledger *l = &seats[s]->ledger;
-            n += atomic_load_explicit(&l->queued, memory_order_acquire) + atomic_load_explicit(&l->running, memory_order_acquire) +
-                 atomic_load_explicit(&l->waiting, memory_order_acquire);
-        }
+    for (size_t i = 0; i < g->slot_count; i++) {
+        struct weir_seat **seats = atomic_load_explicit(&g->slots[i], memory_order_acquire);
+        for (size_t s = 0; seats != NULL && s < g->stage_count; s++)
+            n += count(&seats[s]->ledger);
     }
     return n;
+}
+
+/* Both counts only grow and what ended is read first, so at the moment between the two readings no more was under way than this
+ * says; 0 is certain. `queued` and `running` move both ways, and a sum of them read while events move can be 0 by chance. */
+int64_t weir_graph_in_flight(struct weir_graph *g)
+{
+    int64_t before = sum_seats(g, ended);
+    int64_t wait = sum_seats(g, waiting);
+    return sum_seats(g, accepted) - before + (wait > 0 ? wait : 0);
 }
 
 static void destroy_stage(struct weir_stage *s)
@@ -185,6 +212,7 @@ void weir_graph_destroy(struct weir_graph *g)
     for (size_t i = 0; i < g->pool_count; i++) {
         weir_free(g->pools[i].ready);
         weir_free(g->pools[i].workers);
+        weir_free(g->pools[i].event_ids);
     }
     weir_free(g->slots);
     weir_free(g->stages);

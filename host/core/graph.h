@@ -11,7 +11,10 @@
 #include "core/pool.h"
 #include "core/stage.h"
 
-enum { WEIR_POOL_SLOTS_SPARE = 16 }; /* how far a pool can be grown past its configured maximum */
+enum {
+    WEIR_POOL_SLOTS_SPARE = 16,  /* how far a pool can be grown past its configured maximum */
+    WEIR_GRAPH_SLOTS_MAX = 1024, /* of all pools */
+};
 
 struct weir_graph {
     struct weir_stage *stages;
@@ -29,15 +32,16 @@ struct weir_graph {
 /* An empty graph whose stages and pools the caller fills in (name, kind, pool, ports with weir_graph_add_port, limits, queue settings; name,
  * blocking, min, max) before it calls weir_graph_finish. */
 int weir_graph_create(size_t stage_count, size_t pool_count, struct weir_graph **ret, struct weir_err *reterr);
-/* Gives stage `s` a port with room for `edge_count` edges, to be filled in; `name` is kept. NULL: no memory. */
+/* Gives stage `s` a port with room for `edge_count` edges, to be filled in; `name` is kept. NULL: no memory. The stage's next port may
+ * move it. */
 struct weir_port *weir_graph_add_port(struct weir_stage *s, const char *name, size_t edge_count);
-/* Numbers the stages from downstream up, makes queues and slots. */
+/* Numbers the stages from downstream up, makes queues and slots. LIMIT: a queue or the pools are larger than the host can count. */
 int weir_graph_finish(struct weir_graph *g, struct weir_err *reterr);
 /* The stage named so; NULL: none. Any thread. */
 struct weir_stage *weir_graph_stage(struct weir_graph *g, const char *name);
 /* The seats of slot `i`, made if need be. NULL: no memory. Control thread. */
 struct weir_seat **weir_graph_seats(struct weir_graph *g, size_t slot);
-/* Events queued, running and waiting in all stages. Any thread. */
+/* Events queued, running and waiting in all stages; never 0 while one is queued or runs. Any thread. */
 int64_t weir_graph_in_flight(struct weir_graph *g);
 /* Workers have all been destroyed. Takes NULL. */
 void weir_graph_destroy(struct weir_graph *g);

@@ -21,9 +21,11 @@ struct weir_seat;
 struct weir_handler_ops {
     /* Handles a batch of `n` ≥ 1 events, oldest first. Never waits in an event-driven pool. Worker thread. */
     void (*handle)(struct weir_handler *h, struct weir_event **evs, size_t n);
-    /* The drain time is over: ends every suspended call with `CANCELLED`. Worker thread. */
+    /* The drain time is over: ends every suspended call with `CANCELLED`. None of them waits in an emit any more. May be called again, when
+     * nothing is left to end. Worker thread. */
     void (*cancel)(struct weir_handler *h);
-    /* Frees it; no call is under way. On the worker's thread, or after it has ended. */
+    /* Frees it; no call is under way. On the worker's thread, whose loop runs until the handles that this closes are gone, or, when the
+     * thread was never started, on the one that made it. */
     void (*close)(struct weir_handler *h);
     /* Bytes it holds (the VM's memory). Any thread. */
     size_t (*memory)(const struct weir_handler *h);

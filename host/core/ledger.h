@@ -19,7 +19,7 @@
 #include "core/reason.h"
 
 struct weir_ledger {
-    /* [atomic relaxed, one writer] signed, see above */
+    /* [atomic acq/rel, one writer] signed, see above */
     _Atomic int64_t offered, rejected, accepted, handled, failed, expired, dropped, queued, running, waiting;
     _Atomic int64_t queued_bytes;
     _Atomic int64_t reasons[WEIR_REASON_COUNT];
@@ -29,7 +29,8 @@ struct weir_ledger {
 
 static inline void weir_ledger_add(_Atomic int64_t *cell, int64_t n)
 {
-    atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + n, memory_order_relaxed);
+    /* release: who reads that an event ended reads, after that, that it was accepted, on whichever worker that was */
+    atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + n, memory_order_release);
 }
 
 /* A stage's ledgers added up. */

@@ -35,17 +35,17 @@ static struct weir_worker *newest_able_locked(struct weir_pool *p, const struct 
 
 void weir_pool_wake(struct weir_pool *p, struct weir_stage *stage)
 {
-    if (atomic_load(&p->parked_count) == 0 || atomic_exchange(&p->waking, true))
+    if (atomic_load(&p->parked_count) == 0 || atomic_load(&p->waking))
         return;
     weir_mutex_lock(&p->mu);
-    struct weir_worker *w = newest_able_locked(p, stage);
+    /* `waking` is true only while a worker that was chosen is on its way: a try that finds nobody must not hide another stage's event. */
+    struct weir_worker *w = atomic_load(&p->waking) ? NULL : newest_able_locked(p, stage);
     if (w != NULL) {
         unlink_locked(p, w);
+        atomic_store(&p->waking, true);
         uv_async_send(&w->inbox.wake); /* under the lock: the worker can't leave meanwhile */
     }
     weir_mutex_unlock(&p->mu);
-    if (w == NULL)
-        atomic_store(&p->waking, false);
 }
 
 void weir_pool_park(struct weir_pool *p, struct weir_worker *w)
@@ -58,15 +58,16 @@ void weir_pool_park(struct weir_pool *p, struct weir_worker *w)
     weir_mutex_unlock(&p->mu);
 }
 
-void weir_pool_unpark(struct weir_pool *p, struct weir_worker *w)
+bool weir_pool_unpark(struct weir_pool *p, struct weir_worker *w)
 {
     weir_mutex_lock(&p->mu);
     bool woken = !w->parked; /* by weir_pool_wake, which meant this worker */
     if (w->parked)
         unlink_locked(p, w);
-    weir_mutex_unlock(&p->mu);
-    if (woken)
+    else
         atomic_store(&p->waking, false); /* before it looks at `ready`: a later event wakes anew */
+    weir_mutex_unlock(&p->mu);
+    return woken;
 }
 
 static void destroy_made(struct weir_pool *p, unsigned from, unsigned to)
@@ -156,7 +157,7 @@ void weir_pool_order(struct weir_pool *p, unsigned orders)
 bool weir_pool_quiet(struct weir_pool *p)
 {
     for (unsigned i = 0; i < p->slot_count; i++)
-        if (p->workers[i] != NULL && !atomic_load_explicit(&p->workers[i]->quiet, memory_order_acquire))
+        if (p->workers[i] != NULL && !weir_worker_quiet(p->workers[i]))
             return false;
     return true;
 }

@@ -24,18 +24,19 @@ struct weir_pool {
     unsigned min, max;        /* [const] */
     unsigned first_slot, slot_count; /* [const] slots of its workers; slot_count bounds its size */
     struct weir_worker **workers; /* [owner: control] by slot from first_slot; NULL: none */
+    uint64_t *event_ids;      /* [owner: control] by slot: how many its past workers gave out */
     unsigned target;          /* [owner: control] the size asked for */
     _Atomic unsigned live;    /* [atomic relaxed] workers that take work */
     struct weir_mutex mu;     /* rank WEIR_RANK_POOL */
     struct weir_worker *parked; /* [mu] newest first */
     _Atomic unsigned parked_count; /* [atomic seq_cst] */
-    _Atomic bool waking;      /* [atomic seq_cst] a wake-up is on its way */
+    _Atomic bool waking;      /* [atomic seq_cst] written under mu: a worker was chosen and has not looked at `ready` yet */
     _Atomic uint64_t *ready;  /* [atomic seq_cst] by stage rank: shared lanes that have events; set and cleared under that lane's lock */
     size_t words;             /* [const] of `ready` */
 };
 
-/* Brings the pool to `size` workers (1..slot_count). Growing: all new workers are made, with their handlers, before one starts; on failure the
- * size stays. Shrinking: the newest retire; they leave when their calls and connections have ended, weir_pool_reap collects them.
+/* Brings the pool to `size` workers (1..slot_count). Growing: all new workers are made, with their handlers, before one starts, and if
+ * one can't be made the size stays; if one can't start, those that started before it stay. Shrinking: the newest retire; they leave when their calls and connections have ended, weir_pool_reap collects them.
  * Control thread. */
 int weir_pool_resize(struct weir_pool *p, unsigned size, struct weir_err *reterr);
 /* Destroys workers that have left; returns how many are still there, retiring ones included. Control thread. */
@@ -54,10 +55,12 @@ double weir_pool_busy(struct weir_pool *p, struct weir_pool_load *last, uint64_t
 
 /* Marks the shared lane of `stage` as having (or not having) events. Under that lane's lock. */
 void weir_pool_set_ready_locked(struct weir_pool *p, struct weir_stage *stage, bool ready);
-/* Wakes the newest parked worker that can begin a call of `stage`, unless a wake-up is on its way. Any thread, no lane's lock held. */
+/* Wakes the newest parked worker that can begin a call of `stage`, unless a wake-up is on its way: the worker that it reaches passes on
+ * what it can't do itself. Any thread, no lane's lock held. */
 void weir_pool_wake(struct weir_pool *p, struct weir_stage *stage);
-/* The worker is about to poll without end, is back. Worker thread. */
+/* The worker, which takes from shared lanes, is about to poll without end, is back. The second returns whether weir_pool_wake meant it.
+ * Worker thread. */
 void weir_pool_park(struct weir_pool *p, struct weir_worker *w);
-void weir_pool_unpark(struct weir_pool *p, struct weir_worker *w);
+bool weir_pool_unpark(struct weir_pool *p, struct weir_worker *w);
 
 #endif

@@ -32,9 +32,11 @@ static bool goes_to_own_lane(const struct weir_worker *w, const struct weir_seat
     const struct weir_pool *pool = seat->stage->pool;
     if (seat->handler == NULL || pool->blocking || seat->stage->queue.shared.partitions != NULL)
         return false;
+    if (w->obeyed & (WEIR_ORDER_RETIRE | WEIR_ORDER_CANCEL))
+        return false;
     if (atomic_load_explicit(&pool->live, memory_order_relaxed) <= 1)
-        return !(w->obeyed & WEIR_ORDER_RETIRE); /* nobody else could take it */
-    return seat->lane.count < seat->share && !atomic_load_explicit(&seat->saturated, memory_order_relaxed) && !(w->obeyed & WEIR_ORDER_RETIRE);
+        return true; /* nobody else could take it */
+    return seat->lane.count < seat->share && !atomic_load_explicit(&seat->saturated, memory_order_relaxed);
 }
 
 static void send_out(struct weir_worker *w, struct weir_seat *seat, struct weir_event *ev)
@@ -117,7 +119,8 @@ static enum weir_verdict overflow(struct weir_worker *w, const struct weir_overf
     struct weir_ledger *l = &seat->ledger;
     switch (policy->policy) {
     case WEIR_OVERFLOW_WAIT:
-        if (em != NULL && ev->bytes <= seat->stage->queue.bytes && weir_waiter_begin(w, seat->stage, em, ev) == WEIR_OK)
+        if (em != NULL && ev->bytes <= seat->stage->queue.bytes && !(w->obeyed & WEIR_ORDER_CANCEL) &&
+            weir_waiter_begin(w, seat->stage, em, ev) == WEIR_OK)
             return WEIR_VERDICT_PENDING;
         break;
     case WEIR_OVERFLOW_DROP_NEWEST:

@@ -23,7 +23,7 @@ size_t weir_queue_bytes(const struct weir_queue *q)
 
 enum weir_reason weir_queue_reserve(struct weir_queue *q, size_t bytes)
 {
-    uint64_t load = atomic_load_explicit(&q->load, memory_order_relaxed);
+    uint64_t load = atomic_load(&q->load); /* seq_cst: weir_queue_release says why */
     do {
         if ((load >> COUNT_SHIFT) >= q->capacity)
             return WEIR_REASON_FULL;
@@ -121,6 +121,8 @@ size_t weir_queue_take(struct weir_seat *seat, struct weir_event **out, size_t m
 {
     bool own = seat->lane.count > 0, shared = shared_has_events(seat->stage);
     size_t n = 0;
+    if (!own) /* drop_oldest may have emptied it */
+        seat->worker->ready[seat->stage->rank / 64] &= ~(1ULL << (seat->stage->rank % 64));
     if (own && !(shared && seat->shared_first))
         n = take_own(seat, out, max);
     else if (shared)

@@ -23,6 +23,9 @@
 
 enum weir_order_by { WEIR_ORDER_BY_NONE, WEIR_ORDER_BY_KEY, WEIR_ORDER_BY_SOURCE, WEIR_ORDER_BY_FIELD };
 
+#define WEIR_QUEUE_CAPACITY_MAX ((1ULL << 24) - 2) /* events and bytes share one word: 24 and 40 bits, */
+#define WEIR_QUEUE_BYTES_MAX    (1ULL << 39)       /* with room for a reservation that is being refused */
+
 struct weir_queue {
     size_t capacity, bytes;       /* [const] */
     uint64_t max_age_ns;          /* [const] 0: none */

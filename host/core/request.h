@@ -20,7 +20,7 @@ enum weir_request_end {
 };
 
 struct weir_request_ops {
-    /* Whether nobody waits for the answer any more. The holder's thread. */
+    /* Whether nobody waits for the answer any more. Only reads and takes no lock: it is asked under a queue's lock, too. The holder's thread. */
     bool (*gone)(const struct weir_request *r);
     /* Gives the request up: the host answers it and frees it. `w` is the calling worker. The holder's thread; never waits. */
     void (*end)(struct weir_request *r, struct weir_worker *w, enum weir_request_end why);

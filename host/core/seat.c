@@ -20,6 +20,7 @@ static void release_partition(struct weir_seat *seat, const struct weir_event *e
     struct weir_shared_lane *shared = &stage->queue.shared;
     if (shared->partitions == NULL)
         return;
+    weir_worker_flush(seat->worker); /* what this event emitted is in the next queue before the key's next event can emit */
     weir_mutex_lock(&shared->mu);
     bool ready = weir_shared_lane_release_locked(shared, ev->partition);
     if (ready)
@@ -41,7 +42,7 @@ static enum weir_reason why_expired(const struct weir_seat *seat, const struct w
     if (ev->deadline_ns != 0 && now > ev->deadline_ns)
         return WEIR_REASON_DEADLINE;
     uint64_t max_age = seat->stage->queue.max_age_ns;
-    if (max_age != 0 && now - ev->enqueued_ns > max_age)
+    if (max_age != 0 && now > ev->enqueued_ns && now - ev->enqueued_ns > max_age) /* another worker's clock reading may be the later */
         return WEIR_REASON_MAX_AGE;
     if (ev->request != NULL && ev->request->ops->gone(ev->request))
         return WEIR_REASON_GONE;

@@ -13,8 +13,6 @@ struct weir_port *weir_stage_port(struct weir_stage *s, const char *name)
     return NULL;
 }
 
-enum { SLOTS_AT_ONCE = 256 };
-
 static struct weir_seat *seat_in_slot(const struct weir_stage *s, size_t slot)
 {
     struct weir_seat **seats = atomic_load_explicit(&s->graph->slots[slot], memory_order_acquire);
@@ -23,10 +21,10 @@ static struct weir_seat *seat_in_slot(const struct weir_stage *s, size_t slot)
 
 void weir_stage_read(struct weir_stage *s, struct weir_stage_sample *ret)
 {
-    struct weir_ledger *ledgers[SLOTS_AT_ONCE];
+    struct weir_ledger *ledgers[WEIR_GRAPH_SLOTS_MAX];
     size_t n = 0;
     ret->vm_bytes = 0;
-    for (size_t i = 0; i < s->graph->slot_count && n < SLOTS_AT_ONCE; i++) {
+    for (size_t i = 0; i < s->graph->slot_count; i++) {
         struct weir_seat *seat = seat_in_slot(s, i);
         if (seat == NULL)
             continue;

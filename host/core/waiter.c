@@ -46,6 +46,7 @@ int weir_waiter_begin(struct weir_worker *w, struct weir_stage *stage, struct we
         uv_timer_start(&w->wait_timer, on_sweep, SWEEP_MS, SWEEP_MS);
     weir_list_append(&w->waits, &wt->worker_node);
     weir_ledger_add(&w->seats[stage->index]->ledger.waiting, 1);
+    weir_worker_flush(w); /* what this worker emitted before must not arrive after it */
     struct weir_shared_lane *shared = &stage->queue.shared;
     weir_mutex_lock(&shared->mu);
     weir_list_append(&shared->waiters, &wt->node);
@@ -72,7 +73,8 @@ static void count_let_in(struct weir_worker *w, struct weir_stage *stage, const 
     weir_ledger_add(&l->queued_bytes, ev->bytes);
 }
 
-static struct weir_waiter *let_one_in(struct weir_worker *w, struct weir_stage *stage)
+/* Lets the first waiter in; its worker may have ended and freed it when this returns. */
+static bool let_one_in(struct weir_worker *w, struct weir_stage *stage)
 {
     struct weir_shared_lane *shared = &stage->queue.shared;
     struct weir_waiter *wt = NULL;
@@ -94,29 +96,31 @@ static struct weir_waiter *let_one_in(struct weir_worker *w, struct weir_stage *
             ev->partition = weir_queue_partition(&stage->queue, ev);
         if (weir_shared_lane_push_locked(shared, ev))
             weir_pool_set_ready_locked(stage->pool, stage, true);
+        weir_worker_post(wt->worker, &wt->verdict_fell); /* under the lock: who can't take it back finds it in the inbox */
     }
     weir_mutex_unlock(&shared->mu);
-    return wt;
+    return wt != NULL;
 }
 
 void weir_waiter_admit(struct weir_worker *w, struct weir_stage *stage)
 {
-    struct weir_waiter *wt;
-    while ((wt = let_one_in(w, stage)) != NULL) {
-        weir_worker_post(wt->worker, &wt->verdict_fell);
+    while (let_one_in(w, stage))
         weir_pool_wake(stage->pool, stage);
-    }
 }
 
-static bool take_back(struct weir_waiter *wt)
+/* Takes the event back if it waits still and should not. A breach of 'no callback under a lock': `gone` only reads, as its contract
+ * says, and without the lock the event could be let in, handled and freed meanwhile. */
+static bool take_back(struct weir_waiter *wt, bool always)
 {
     struct weir_shared_lane *shared = &wt->stage->queue.shared;
     weir_mutex_lock(&shared->mu);
-    bool mine = wt->queued;
+    bool mine = wt->queued; /* else it was let in, and the message is on its way */
+    const struct weir_request *request = mine ? wt->ev->request : NULL;
+    mine = mine && (always || (request != NULL && request->ops->gone(request)));
     if (mine)
         leave_list_locked(shared, wt);
     weir_mutex_unlock(&shared->mu);
-    return mine; /* else it was let in, and the message is on its way */
+    return mine;
 }
 
 void weir_waiter_sweep(struct weir_worker *w, bool all)
@@ -124,14 +128,15 @@ void weir_waiter_sweep(struct weir_worker *w, bool all)
     WEIR_LIST_EACH(node, next, &w->waits)
     {
         struct weir_waiter *wt = WEIR_LIST_ENTRY(node, struct weir_waiter, worker_node);
-        bool gone = wt->ev != NULL && wt->ev->request != NULL && wt->ev->request->ops->gone(wt->ev->request);
-        if (!(all || gone || w->now_ns > wt->until_ns) || !take_back(wt))
+        if (!take_back(wt, all || w->now_ns > wt->until_ns))
             continue;
-        struct weir_ledger *l = &w->seats[wt->stage->index]->ledger;
+        struct weir_stage *stage = wt->stage;
+        struct weir_ledger *l = &w->seats[stage->index]->ledger;
         weir_ledger_add(&l->waiting, -1);
         weir_ledger_add(&l->offered, 1);
         weir_ledger_add(&l->rejected, 1);
         weir_ledger_add(&l->reasons[all ? WEIR_REASON_CLOSED : WEIR_REASON_TOO_LATE], 1);
         finish(wt, all ? WEIR_VERDICT_CLOSED : WEIR_VERDICT_EXPIRED);
+        weir_waiter_admit(w, stage); /* a smaller one behind it may fit */
     }
 }

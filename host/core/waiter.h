@@ -16,7 +16,7 @@ struct weir_waiter {
     struct weir_worker *worker;       /* [const] */
     struct weir_stage *stage;         /* [const] that it waits for */
     struct weir_emission *emission;   /* [const] */
-    struct weir_event *ev;            /* [owner: the waiter] until it is accepted */
+    struct weir_event *ev;            /* [shared lane mu] until it is accepted; NULL then */
     uint64_t until_ns;                /* [const] */
 };
 

@@ -15,6 +15,7 @@
 
 enum {
     POLL_AFTER_NS = 200000, /* with work in hand: sockets wait no longer than this and one batch */
+    READ_CLOCK_ROUNDS = 16,
     FLUSH_AFTER_NS = 20000, /* an accepted event reaches another pool no later than this and one call */
 };
 
@@ -37,12 +38,17 @@ uint64_t weir_worker_now(struct weir_worker *w)
 
 void weir_worker_order(struct weir_worker *w, unsigned orders)
 {
-    atomic_store_explicit(&w->quiet, false, memory_order_release);
     atomic_fetch_or_explicit(&w->orders, orders, memory_order_acq_rel);
     weir_mutex_lock(&w->pool->mu);
     if (!w->leaving)
         uv_async_send(&w->inbox.wake);
     weir_mutex_unlock(&w->pool->mu);
+}
+
+bool weir_worker_quiet(const struct weir_worker *w)
+{
+    unsigned orders = atomic_load_explicit(&w->orders, memory_order_acquire);
+    return orders != 0 && atomic_load_explicit(&w->quiet_for, memory_order_acquire) == orders;
 }
 
 void weir_worker_flush(struct weir_worker *w)
@@ -66,12 +72,16 @@ void weir_worker_flush_due(struct weir_worker *w)
 
 static bool takes_shared(const struct weir_worker *w)
 {
+    if (w->obeyed & WEIR_ORDER_CANCEL)
+        return false;
     return !(w->obeyed & WEIR_ORDER_RETIRE) || atomic_load_explicit(&w->pool->live, memory_order_relaxed) == 0;
 }
 
 /* The seats of word `i` that can begin a call now. */
 static uint64_t runnable(const struct weir_worker *w, size_t i)
 {
+    if (w->obeyed & WEIR_ORDER_CANCEL)
+        return 0;
     uint64_t shared = takes_shared(w) ? atomic_load(&w->pool->ready[i]) : 0;
     return (w->ready[i] | shared) & ~w->saturated[i];
 }
@@ -84,6 +94,18 @@ static bool has_work(const struct weir_worker *w)
     return false;
 }
 
+/* Gives what waits in the own lane to the other workers. */
+static void spill_lane(struct weir_seat *seat)
+{
+    struct weir_list events;
+    struct weir_event *ev;
+    weir_list_init(&events);
+    while ((ev = weir_lane_take_oldest(&seat->lane)) != NULL)
+        weir_list_append(&events, &ev->node);
+    if (!weir_list_empty(&events))
+        weir_queue_share(seat->stage, &events);
+}
+
 static bool run_seat(struct weir_worker *w, struct weir_seat *seat)
 {
     size_t room = seat->stage->concurrency - seat->running;
@@ -94,6 +116,9 @@ static bool run_seat(struct weir_worker *w, struct weir_seat *seat)
     struct weir_handler *h = seat->handler;
     h->ops->handle(h, w->batch, n);
     atomic_store_explicit(&seat->handler_bytes, (int64_t)h->ops->memory(h), memory_order_relaxed);
+    bool suspended = seat->running >= seat->stage->concurrency; /* by calls that outlived the batch: it may take long */
+    if (suspended && atomic_load_explicit(&w->pool->live, memory_order_relaxed) > 1)
+        spill_lane(seat);
     return true;
 }
 
@@ -114,8 +139,11 @@ static bool run_round(struct weir_worker *w)
 static void run_rounds(struct weir_worker *w)
 {
     uint64_t began = w->now_ns;
-    while (run_round(w) && w->now_ns - began < POLL_AFTER_NS)
+    for (unsigned round = 1; run_round(w) && w->now_ns - began < POLL_AFTER_NS; round++) {
+        if (round % READ_CLOCK_ROUNDS == 0)
+            weir_worker_now(w); /* the end of a call reads it, but calls may suspend and events expire for long */
         weir_worker_flush_due(w);
+    }
 }
 
 /* ---- orders ---- */
@@ -137,6 +165,17 @@ static void close_source(struct weir_source *s)
     s->ops->close(s);
 }
 
+static void close_handlers(struct weir_worker *w)
+{
+    for (size_t i = 0; i < w->graph->stage_count; i++) {
+        struct weir_seat *seat = w->seats[i];
+        if (seat->handler != NULL)
+            seat->handler->ops->close(seat->handler);
+        seat->handler = NULL;
+        atomic_store_explicit(&seat->handler_bytes, 0, memory_order_relaxed);
+    }
+}
+
 static bool sources_idle(const struct weir_worker *w)
 {
     for (size_t i = 0; i < w->graph->stage_count; i++) {
@@ -147,19 +186,10 @@ static bool sources_idle(const struct weir_worker *w)
     return true;
 }
 
-/* Gives what waits in own lanes to the other workers. */
 static void spill_lanes(struct weir_worker *w)
 {
-    for (size_t i = 0; i < w->graph->stage_count; i++) {
-        struct weir_seat *seat = w->seats[i];
-        struct weir_list events;
-        struct weir_event *ev;
-        weir_list_init(&events);
-        while ((ev = weir_lane_take_oldest(&seat->lane)) != NULL)
-            weir_list_append(&events, &ev->node);
-        if (!weir_list_empty(&events))
-            weir_queue_share(seat->stage, &events);
-    }
+    for (size_t i = 0; i < w->graph->stage_count; i++)
+        spill_lane(w->seats[i]);
     memset(w->ready, 0, w->words * sizeof *w->ready);
 }
 
@@ -185,11 +215,13 @@ static void drop_queued(struct weir_worker *w, struct weir_seat *seat)
     }
 }
 
+/* Repeated at the end of each turn: an answer or another worker may bring something still. */
 static void cancel_all(struct weir_worker *w)
 {
     spill_lanes(w);
     weir_worker_flush(w);
     weir_waiter_sweep(w, true);
+    weir_inbox_drain(&w->inbox); /* waits that were let in just before: no emission outlives the call that made it */
     for (size_t i = 0; i < w->graph->stage_count; i++) {
         struct weir_handler *h = w->seats[i]->handler;
         if (h != NULL)
@@ -210,24 +242,37 @@ static bool nothing_left(const struct weir_worker *w)
     return true;
 }
 
+/* Wakes others for what is ready and this worker can't take. */
+static void pass_on(const struct weir_worker *w)
+{
+    for (size_t i = 0; i < w->words; i++) {
+        uint64_t bits = atomic_load(&w->pool->ready[i]) & ~runnable(w, i);
+        for (; bits != 0; bits &= bits - 1)
+            weir_pool_wake(w->pool, w->by_rank[i * 64 + (size_t)__builtin_ctzll(bits)]->stage);
+    }
+}
+
 /* Returns whether the worker should leave. */
 static bool obey(struct weir_worker *w)
 {
     unsigned orders = atomic_load_explicit(&w->orders, memory_order_acquire);
     if (orders == 0)
         return false;
+    unsigned given = orders;
+    if (orders & WEIR_ORDER_LEAVE)
+        orders |= WEIR_ORDER_CANCEL;
     unsigned fresh = orders & ~w->obeyed;
     w->obeyed = orders;
     if (fresh & (WEIR_ORDER_STOP_SOURCES | WEIR_ORDER_RETIRE))
         each_source(w, stop_source);
-    if (fresh & WEIR_ORDER_RETIRE)
+    if (fresh & WEIR_ORDER_RETIRE) {
         spill_lanes(w);
-    if (fresh & WEIR_ORDER_CANCEL)
-        cancel_all(w);
+        pass_on(w);
+    }
     if (orders & WEIR_ORDER_CANCEL)
-        atomic_store_explicit(&w->quiet, true, memory_order_release);
-    else if (sources_idle(w))
-        atomic_store_explicit(&w->quiet, true, memory_order_release);
+        cancel_all(w);
+    if ((orders & WEIR_ORDER_CANCEL) || sources_idle(w))
+        atomic_store_explicit(&w->quiet_for, given, memory_order_release);
     return (orders & WEIR_ORDER_LEAVE) || ((orders & WEIR_ORDER_RETIRE) && nothing_left(w));
 }
 
@@ -241,10 +286,13 @@ static void poll_loop(struct weir_worker *w)
         weir_worker_now(w);
         return;
     }
-    weir_pool_park(w->pool, w);
+    bool takes = takes_shared(w); /* else a wake-up for others' work would end here */
+    if (takes)
+        weir_pool_park(w->pool, w);
     uint64_t before = weir_worker_now(w);
     uv_run(&w->loop, has_work(w) ? UV_RUN_NOWAIT : UV_RUN_ONCE);
-    weir_pool_unpark(w->pool, w);
+    if (takes && weir_pool_unpark(w->pool, w))
+        pass_on(w);
     weir_inbox_unpark(&w->inbox);
     weir_hist_add_relaxed(&w->idle_ns, weir_worker_now(w) - before);
 }
@@ -288,6 +336,7 @@ static int start_sources(struct weir_worker *w)
 static void close_loop(struct weir_worker *w)
 {
     each_source(w, close_source);
+    close_handlers(w); /* while the loop runs still: they may have handles in it */
     uv_timer_stop(&w->wait_timer);
     uv_close((uv_handle_t *)&w->wait_timer, NULL);
     weir_mutex_lock(&w->pool->mu); /* from here on nobody wakes it: it is on no stack and gets no orders */
@@ -360,17 +409,13 @@ static int make_arrays(struct weir_worker *w, struct weir_err *reterr)
     return WEIR_OK;
 }
 
-static void free_seats(struct weir_worker *w)
+static void free_sources(struct weir_worker *w)
 {
-    for (size_t i = 0; w->seats != NULL && i < w->graph->stage_count; i++) {
+    for (size_t i = 0; i < w->graph->stage_count; i++) {
         struct weir_seat *seat = w->seats[i];
-        if (seat->handler != NULL)
-            seat->handler->ops->close(seat->handler);
         if (seat->source != NULL)
             seat->source->ops->destroy(seat->source);
-        seat->handler = NULL;
         seat->source = NULL;
-        atomic_store_explicit(&seat->handler_bytes, 0, memory_order_relaxed);
     }
 }
 
@@ -391,6 +436,7 @@ int weir_worker_create(struct weir_pool *pool, unsigned index, struct weir_worke
     w->index = index;
     w->pool = pool;
     w->graph = pool->graph;
+    w->next_event_id = pool->event_ids[index - pool->first_slot];
     weir_list_init(&w->outbound);
     weir_list_init(&w->free_events);
     weir_list_init(&w->waits);
@@ -435,7 +481,8 @@ void weir_worker_destroy(struct weir_worker *w)
     else
         pthread_join(w->thread, NULL);
     weir_inbox_drain(&w->inbox); /* what came back to it late; its thread has ended, so this one stands in */
-    free_seats(w);
+    w->pool->event_ids[w->index - w->pool->first_slot] = w->next_event_id; /* ids go on where they ended */
+    free_sources(w);
     struct weir_list *node;
     while ((node = weir_list_take_first(&w->free_events)) != NULL)
         weir_free(WEIR_LIST_ENTRY(node, struct weir_event, node));

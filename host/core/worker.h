@@ -32,8 +32,9 @@ enum weir_worker_state {
 enum weir_worker_order {
     WEIR_ORDER_STOP_SOURCES = 1, /* make no new events; end idle connections */
     WEIR_ORDER_RETIRE = 2,       /* stop sources, give waiting events to the others, leave when nothing is left */
-    WEIR_ORDER_CANCEL = 4,       /* drop what waits, cancel what is suspended */
-    WEIR_ORDER_LEAVE = 8,        /* cut connections and leave */
+    WEIR_ORDER_CANCEL = 4,       /* begin nothing more, drop what waits, cancel what is suspended */
+    WEIR_ORDER_LEAVE = 8,        /* CANCEL, then cut connections and leave. A request is ended on the worker that holds it and answered on the
+                                    one that made it: let all workers of all pools be quiet after CANCEL before one gets this order */
 };
 
 struct weir_worker {
@@ -45,7 +46,7 @@ struct weir_worker {
     struct weir_inbox inbox;
     _Atomic int state;        /* [atomic acq/rel] enum weir_worker_state */
     _Atomic unsigned orders;  /* [atomic acq/rel] given by control */
-    _Atomic bool quiet;       /* [atomic acq/rel] after STOP_SOURCES: no source has anything under way; after CANCEL: done */
+    _Atomic unsigned quiet_for; /* [atomic acq/rel] the orders under which it was quiet: no source had anything under way; CANCEL: done */
     _Atomic uint64_t idle_ns; /* [atomic relaxed, one writer] time parked */
     uv_sem_t started;         /* the thread has started its sources, or failed to */
     struct weir_err start_err; /* [const] after `started` */
@@ -76,8 +77,10 @@ struct weir_worker {
 int weir_worker_create(struct weir_pool *pool, unsigned index, struct weir_worker **ret, struct weir_err *reterr);
 /* Starts its thread and waits until its sources have started. Control thread. */
 int weir_worker_start(struct weir_worker *w, struct weir_err *reterr);
-/* Adds to the worker's orders and wakes it. Any thread. */
+/* Adds to the worker's orders and wakes it. Control thread. */
 void weir_worker_order(struct weir_worker *w, unsigned orders);
+/* Whether it has obeyed all its orders and no source of its has anything under way. Any thread. */
+bool weir_worker_quiet(const struct weir_worker *w);
 /* Joins a worker that is GONE or was never started, closes its handlers and frees it. Takes NULL. Control thread. */
 void weir_worker_destroy(struct weir_worker *w);
 

@@ -1,0 +1,31 @@
+/* bindings/lua/api.h - the `weir` table: one file per part, each with a function that adds its entries to the table at the top. */
+#ifndef WEIR_LUA_API_H
+#define WEIR_LUA_API_H
+
+#include <jansson.h>
+
+#include "lua/vm.h"
+
+/* Pushes the `weir` table. */
+WEIR_L_RAISES void weir_api_open(lua_State *L);
+WEIR_L_RAISES void weir_api_emit_open(lua_State *L);
+WEIR_L_RAISES void weir_api_stage_open(lua_State *L);
+WEIR_L_RAISES void weir_api_log_open(lua_State *L);
+WEIR_L_RAISES void weir_api_json_open(lua_State *L);
+
+/* The address that the light userdata weir.json.null is. */
+void *weir_json_null(void);
+
+/* Why a value has no JSON, with the path to it. */
+struct weir_json_why {
+    char path[128];
+    char text[96];
+};
+
+/* The value at `idx` as a tree that the caller owns; NULL and `why` when it can't be one. Never raises, so the tree needs no userdata
+ * until the caller does something that may. `precision` is the least number of digits that gives every float back. */
+json_t *weir_json_from_lua(lua_State *L, int idx, int *precision, struct weir_json_why *why);
+/* Its text, to be freed by free(); NULL: no memory. */
+char *weir_json_text(const json_t *tree, int precision);
+
+#endif

@@ -1,0 +1,32 @@
+/* bindings/lua/lua_binding.h - what the host sees of the Lua binding: a maker of handlers from a script. */
+#ifndef WEIR_LUA_BINDING_H
+#define WEIR_LUA_BINDING_H
+
+#include <stddef.h>
+
+#include "base/err.h"
+#include "core/handler.h"
+
+struct weir_conf;
+struct weir_stage;
+
+struct weir_lua_options {
+    const char *file;        /* path of the script, as messages show it */
+    const char *folder;      /* the application's: where `require` looks, and where reply{file=} is rooted */
+    const char **libs;       /* {"safe"}, {"all"}, or names of libraries */
+    size_t lib_count;
+    size_t memory;           /* bytes per VM */
+    const struct weir_conf *config; /* for init(ctx).config; NULL: an empty table */
+};
+
+/* Reads and compiles the script once and makes `*ret`, which makes a VM per seat from it. `options` is copied, what it points to must outlive the
+ * maker. A failure names file, line and what was expected. Control thread. */
+int weir_lua_maker_create(const struct weir_lua_options *options, struct weir_handler_maker *ret, struct weir_err *reterr);
+
+/* For `weir check`: loads the script in a VM and runs nothing but its main chunk, checks what it returns. */
+int weir_lua_check(const struct weir_lua_options *options, struct weir_err *reterr);
+
+/* Whether the script has handle_batch; asked after the maker was made, before the first handler. */
+int weir_lua_maker_takes_batches(const struct weir_handler_maker *maker);
+
+#endif

@@ -1,0 +1,436 @@
+#include "lua/request_ud.h"
+
+#include <lauxlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "core/event.h"
+#include "core/seat.h"
+#include "core/worker.h"
+#include "io/http_request.h"
+#include "lua/answer.h"
+#include "lua/call.h"
+#include "lua/config.h"
+#include "lua/convert.h"
+#include "lua/script.h"
+#include "lua/stream_ud.h"
+
+enum field { METHOD = 1, PATH, QUERY, TARGET, VERSION, HEADERS, BODY, REMOTE, ID, CLASS, VARS };
+
+struct weir_request_ud *weir_request_ud_test(lua_State *L, int idx)
+{
+    if (lua_type(L, idx) != LUA_TUSERDATA || !lua_getmetatable(L, idx))
+        return NULL;
+    bool ours = lua_topointer(L, -1) == weir_vm_of(L)->request_meta;
+    lua_pop(L, 1);
+    return ours ? lua_touserdata(L, idx) : NULL;
+}
+
+static const char *fate_text(const struct weir_request_ud *u)
+{
+    switch (u->fate) {
+    case WEIR_REQUEST_UD_ANSWERED:
+        return "the request was answered already";
+    case WEIR_REQUEST_UD_STARTED:
+        return "the answer was started already (write to its stream)";
+    default:
+        return "the request was given away by weir.emit";
+    }
+}
+
+const char *weir_request_ud_unusable(const struct weir_request_ud *u)
+{
+    if (u->call->serial != u->serial)
+        return u->fate != WEIR_REQUEST_UD_HELD ? fate_text(u) : "the request is over: the call that had it has ended";
+    if (u->call->vm->running != u->call)
+        return "the request belongs to another call";
+    return u->call->evs[u->index]->request != u->request || u->request == NULL ? fate_text(u) : NULL;
+}
+
+struct weir_event *weir_request_ud_event(const struct weir_request_ud *u)
+{
+    return u->call->evs[u->index];
+}
+
+WEIR_L_RAISES void weir_request_ud_push(lua_State *L, size_t index)
+{
+    struct weir_vm *vm = weir_vm_of(L);
+    struct weir_call *call = vm->running;
+    struct weir_request *r = call != NULL ? call->evs[index]->request : NULL;
+    if (r == NULL) {
+        lua_pushnil(L);
+        return;
+    }
+    struct weir_request_ud *u = lua_newuserdatauv(L, sizeof *u, 1);
+    u->call = call;
+    u->serial = call->serial;
+    u->index = index;
+    u->request = r;
+    u->http = weir_http_request_of(r);
+    u->fate = WEIR_REQUEST_UD_HELD;
+    u->body_read = false;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->request_ref);
+    lua_setmetatable(L, -2);
+}
+
+/* --- reading it --- */
+
+WEIR_L_RAISES static struct weir_request_ud *check(lua_State *L, const char *what)
+{
+    struct weir_request_ud *u = weir_request_ud_test(L, 1);
+    if (u == NULL)
+        luaL_error(L, "%s needs a request (write req:%s)", what, what);
+    const char *why = weir_request_ud_unusable(u);
+    if (why != NULL)
+        luaL_error(L, "%s: %s", what, why);
+    if (u->http == NULL)
+        luaL_error(L, "%s: it is no HTTP request", what);
+    return u;
+}
+
+static int push_text(lua_State *L, struct weir_http_text t)
+{
+    lua_pushlstring(L, t.data != NULL ? t.data : "", t.len);
+    return 1;
+}
+
+WEIR_L_RAISES static int push_headers(lua_State *L)
+{
+    struct weir_vm *vm = weir_vm_of(L);
+    if (lua_getiuservalue(L, 1, 1) == LUA_TUSERDATA)
+        return 1;
+    lua_newuserdatauv(L, 1, 1);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->headers_ref);
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 1, 1);
+    return 1;
+}
+
+/* Where the vars of an event are kept while it is handled: under the address of its place in the call. */
+static const void *vars_key(const struct weir_request_ud *u)
+{
+    return &u->call->evs[u->index];
+}
+
+WEIR_L_RAISES static int push_vars(lua_State *L, struct weir_request_ud *u)
+{
+    if (weir_request_ud_push_vars(L, u))
+        return 1;
+    struct weir_vm *vm = weir_vm_of(L);
+    if (u->http->vars.kind == WEIR_VALUE_BYTES)
+        weir_convert_push(L, u->http->vars, u->index);
+    if (u->http->vars.kind != WEIR_VALUE_BYTES || !lua_istable(L, -1))
+        lua_newtable(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->vars_ref);
+    lua_pushvalue(L, -2);
+    u->call->has_vars = true;
+    lua_rawsetp(L, -2, vars_key(u));
+    lua_pop(L, 1);
+    return 1;
+}
+
+WEIR_L_RAISES bool weir_request_ud_push_vars(lua_State *L, const struct weir_request_ud *u)
+{
+    if (!u->call->has_vars)
+        return false;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, u->call->vm->vars_ref);
+    if (lua_rawgetp(L, -1, vars_key(u)) == LUA_TNIL) {
+        lua_pop(L, 2);
+        return false;
+    }
+    lua_remove(L, -2);
+    return true;
+}
+
+void weir_request_ud_forget_vars(struct weir_call *call)
+{
+    lua_State *L = call->vm->L;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->vm->vars_ref);
+    for (size_t i = 0; i < call->count; i++) {
+        if (lua_rawgetp(L, -1, &call->evs[i]) != LUA_TNIL) { /* an existing key can be cleared without allocating */
+            lua_pushnil(L);
+            lua_rawsetp(L, -3, &call->evs[i]);
+        }
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    call->has_vars = false;
+}
+
+WEIR_L_RAISES static int push_version(lua_State *L, const struct weir_http_request *r)
+{
+    lua_pushstring(L, r->version_minor == 0 ? "1.0" : "1.1");
+    return 1;
+}
+
+WEIR_L_RAISES static int push_body(lua_State *L, const struct weir_http_request *r)
+{
+    if (r->body_streamed)
+        return luaL_error(L, "body: the source streams it (body: stream); read it with req:read()");
+    return push_text(L, r->body);
+}
+
+WEIR_L_RAISES static int push_field(lua_State *L, struct weir_request_ud *u, enum field field)
+{
+    const struct weir_http_request *r = u->http;
+    switch (field) {
+    case METHOD:
+        return push_text(L, r->method);
+    case PATH:
+        return push_text(L, r->path);
+    case QUERY:
+        return push_text(L, r->query);
+    case TARGET:
+        return push_text(L, r->target);
+    case VERSION:
+        return push_version(L, r);
+    case HEADERS:
+        return push_headers(L);
+    case BODY:
+        return push_body(L, r);
+    case REMOTE:
+        return push_text(L, r->remote);
+    case ID:
+        lua_pushinteger(L, (lua_Integer)r->id);
+        return 1;
+    case CLASS:
+        return weir_config_push_class(L, weir_request_ud_event(u)->class_index);
+    case VARS:
+        return push_vars(L, u);
+    }
+    return 0;
+}
+
+/* Upvalue: a table of names; a function is a method, a number a field. */
+WEIR_L_RAISES static int l_index(lua_State *L)
+{
+    lua_settop(L, 2);
+    lua_pushvalue(L, 2);
+    int type = lua_rawget(L, lua_upvalueindex(1));
+    if (type == LUA_TFUNCTION)
+        return 1;
+    if (type != LUA_TNUMBER)
+        return luaL_error(L, "a request has no '%s'", lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : luaL_typename(L, 2));
+    lua_Integer field = lua_tointeger(L, -1);
+    lua_settop(L, 2);
+    return push_field(L, check(L, lua_tostring(L, 2)), (enum field)field);
+}
+
+WEIR_L_RAISES static int l_newindex(lua_State *L)
+{
+    struct weir_request_ud *u = check(L, "a request's field");
+    const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?";
+    if (strcmp(name, "vars") != 0)
+        return luaL_error(L, "a request's '%s' can't be set; what travels along goes into req.vars", name);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, weir_vm_of(L)->vars_ref);
+    lua_pushvalue(L, 3);
+    u->call->has_vars = true;
+    lua_rawsetp(L, -2, vars_key(u));
+    return 0;
+}
+
+WEIR_L_RAISES static int l_tostring(lua_State *L)
+{
+    struct weir_request_ud *u = weir_request_ud_test(L, 1);
+    const char *why = u != NULL ? weir_request_ud_unusable(u) : "it is none";
+    if (why != NULL || u->http == NULL)
+        lua_pushfstring(L, "request (%s)", why != NULL ? why : "not of HTTP");
+    else {
+        lua_pushliteral(L, "request ");
+        push_text(L, u->http->method);
+        lua_pushliteral(L, " ");
+        push_text(L, u->http->target);
+        lua_concat(L, 4);
+    }
+    return 1;
+}
+
+WEIR_L_RAISES static int l_age(lua_State *L)
+{
+    struct weir_request_ud *u = check(L, "age");
+    uint64_t now = weir_clock_ns();
+    lua_pushnumber(L, now > u->http->arrival_ns ? (double)(now - u->http->arrival_ns) / 1e9 : 0.0);
+    return 1;
+}
+
+WEIR_L_RAISES static int l_alive(lua_State *L)
+{
+    struct weir_request_ud *u = check(L, "alive");
+    lua_pushboolean(L, !u->request->ops->gone(u->request));
+    return 1;
+}
+
+/* --- answering it --- */
+
+/* The request leaves the event: whoever is called next consumes it. */
+static struct weir_http_request *take(struct weir_request_ud *u, enum weir_request_ud_fate fate)
+{
+    struct weir_http_request *r = u->http;
+    weir_request_ud_event(u)->request = NULL;
+    u->fate = fate;
+    u->http = NULL;
+    u->request = NULL;
+    return r;
+}
+
+WEIR_L_RAISES static int l_reply(lua_State *L)
+{
+    struct weir_request_ud *u = check(L, "reply");
+    struct weir_answer a;
+    weir_answer_read(L, "reply", true, &a);
+    struct weir_vm *vm = weir_vm_of(L);
+    struct weir_worker *w = vm->seat->worker;
+    struct weir_http_request *r = take(u, WEIR_REQUEST_UD_ANSWERED);
+    if (a.file != NULL)
+        weir_http_reply_file(r, w, a.status, a.headers, a.header_count, vm->script->folder, a.file);
+    else
+        weir_http_reply(r, w, a.status, a.headers, a.header_count, a.body, a.len);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+WEIR_L_RAISES static int l_start(lua_State *L)
+{
+    struct weir_request_ud *u = check(L, "start");
+    struct weir_answer a;
+    weir_answer_read(L, "start", false, &a);
+    struct weir_stream_ud *s = weir_stream_ud_push(L);
+    struct weir_http_request *r = take(u, WEIR_REQUEST_UD_STARTED);
+    struct weir_vm *vm = weir_vm_of(L);
+    weir_stream_ud_begin(s, weir_http_start(r, vm->seat->worker, a.status, a.headers, a.header_count), vm);
+    return 1;
+}
+
+/* --- its body --- */
+
+/* The chunk is valid only now; the continuation is the first thing that runs. */
+static void body_came(struct weir_http_wait *wait, int rc, const void *data, size_t len)
+{
+    struct weir_call *call = WEIR_LIST_ENTRY(wait, struct weir_call, http_wait);
+    call->http_rc = rc;
+    call->http_data = data;
+    call->http_len = len;
+    weir_call_continue(call);
+}
+
+WEIR_L_RAISES static int l_read_end(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status; /* always LUA_YIELD */
+    (void)ctx;
+    struct weir_call *call = weir_vm_of(L)->running;
+    call->wait = WEIR_CALL_WAITS_NOT;
+    if (call->http_rc != WEIR_OK)
+        return weir_stream_push_failure(L, call->http_rc);
+    if (call->http_len == 0)
+        lua_pushnil(L);
+    else
+        lua_pushlstring(L, call->http_data, call->http_len);
+    return 1;
+}
+
+WEIR_L_RAISES static int l_read(lua_State *L)
+{
+    struct weir_request_ud *u = check(L, "read");
+    if (!u->http->body_streamed) { /* a whole body is one chunk, so that a handler works with both kinds of source */
+        bool more = !u->body_read && u->http->body.len > 0;
+        u->body_read = true;
+        if (!more)
+            lua_pushnil(L);
+        return more ? push_text(L, u->http->body) : 1;
+    }
+    weir_call_check_can_wait(L, "req:read");
+    struct weir_call *call = u->call;
+    call->http_wait.done = body_came;
+    call->reading = u->http;
+    weir_http_read(u->http, call->vm->seat->worker, &call->http_wait);
+    return weir_call_suspend(L, WEIR_CALL_WAITS_BODY, l_read_end);
+}
+
+/* --- its headers --- */
+
+WEIR_L_RAISES static struct weir_http_request *headers_owner(lua_State *L)
+{
+    lua_getiuservalue(L, 1, 1);
+    lua_replace(L, 1);
+    return check(L, "headers")->http;
+}
+
+WEIR_L_RAISES static int l_headers_index(lua_State *L)
+{
+    char lower[128];
+    size_t len;
+    lua_settop(L, 2);
+    const struct weir_http_request *r = headers_owner(L);
+    const char *name = luaL_checklstring(L, 2, &len);
+    if (len >= sizeof lower)
+        return 0;
+    for (size_t i = 0; i < len; i++)
+        lower[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + 32 : name[i]);
+    const struct weir_http_text *value = weir_http_request_header(r, lower, len);
+    return value != NULL ? push_text(L, *value) : 0;
+}
+
+WEIR_L_RAISES static int l_headers_next(lua_State *L)
+{
+    lua_settop(L, 2);
+    lua_pushvalue(L, 1);
+    lua_Integer i = lua_tointeger(L, lua_upvalueindex(1));
+    const struct weir_http_request *r = headers_owner(L);
+    if (i >= (lua_Integer)r->header_count)
+        return 0;
+    lua_pushinteger(L, i + 1);
+    lua_replace(L, lua_upvalueindex(1));
+    push_text(L, r->headers[i].name);
+    push_text(L, r->headers[i].value);
+    return 2;
+}
+
+WEIR_L_RAISES static int l_headers_pairs(lua_State *L)
+{
+    lua_settop(L, 1);
+    lua_pushinteger(L, 0);
+    lua_pushcclosure(L, l_headers_next, 1);
+    lua_pushvalue(L, 1);
+    return 2;
+}
+
+WEIR_L_RAISES static int l_read_only(lua_State *L)
+{
+    return luaL_error(L, "the headers of a request can't be changed; give those of the answer to req:reply");
+}
+
+WEIR_L_RAISES void weir_request_ud_open(lua_State *L)
+{
+    static const luaL_Reg methods[] = {{"age", l_age},     {"alive", l_alive}, {"reply", l_reply},
+                                       {"start", l_start}, {"read", l_read},   {NULL, NULL}};
+    static const char *const fields[] = {[METHOD] = "method",   [PATH] = "path",       [QUERY] = "query", [TARGET] = "target",
+                                         [VERSION] = "version", [HEADERS] = "headers", [BODY] = "body",   [REMOTE] = "remote",
+                                         [ID] = "id",           [CLASS] = "class",     [VARS] = "vars"};
+    struct weir_vm *vm = weir_vm_of(L);
+    luaL_newmetatable(L, "weir.request");
+    luaL_newlib(L, methods);
+    for (int i = METHOD; i <= VARS; i++) {
+        lua_pushinteger(L, i);
+        lua_setfield(L, -2, fields[i]);
+    }
+    lua_pushcclosure(L, l_index, 1);
+    lua_setfield(L, -2, "__index");
+    static const luaL_Reg meta[] = {{"__newindex", l_newindex}, {"__tostring", l_tostring}, {NULL, NULL}};
+    luaL_setfuncs(L, meta, 0);
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    vm->request_meta = lua_topointer(L, -1);
+    vm->request_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    luaL_newmetatable(L, "weir.headers");
+    static const luaL_Reg headers[] = {{"__index", l_headers_index}, {"__pairs", l_headers_pairs}, {"__newindex", l_read_only}, {NULL, NULL}};
+    luaL_setfuncs(L, headers, 0);
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    vm->headers_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_newtable(L);
+    vm->vars_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}

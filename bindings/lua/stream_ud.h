@@ -1,0 +1,29 @@
+/* bindings/lua/stream_ud.h - an answer that is being streamed. The userdata owns the stream; `close` ends the answer whole; a stream that is
+ * collected, left by `<close>` or cut by the host without it ends the connection, so that the client sees that it is not complete. */
+#ifndef WEIR_LUA_STREAM_UD_H
+#define WEIR_LUA_STREAM_UD_H
+
+#include "base/list.h"
+#include "lua/vm.h"
+
+struct weir_call;
+struct weir_http_stream;
+
+struct weir_stream_ud {
+    struct weir_list node;           /* of the VM's open streams */
+    struct weir_http_stream *stream; /* NULL: closed */
+    struct weir_call *writer;        /* the call that waits for the client; NULL: none */
+};
+
+WEIR_L_RAISES void weir_stream_ud_open(lua_State *L);
+/* Pushes an empty one … */
+WEIR_L_RAISES struct weir_stream_ud *weir_stream_ud_push(lua_State *L);
+/* … and gives it its stream; NULL: there was no memory, it is as good as closed. */
+void weir_stream_ud_begin(struct weir_stream_ud *u, struct weir_http_stream *stream, struct weir_vm *vm);
+/* Closes it, incomplete. Never raises. */
+void weir_stream_ud_cut(struct weir_stream_ud *u);
+void weir_stream_ud_cut_all(struct weir_vm *vm);
+/* nil, "closed" | "timeout" | "limit": how waits for clients fail. */
+WEIR_L_RAISES int weir_stream_push_failure(lua_State *L, int rc);
+
+#endif

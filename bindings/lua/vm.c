@@ -1,0 +1,294 @@
+#include "lua/vm.h"
+
+#include <lauxlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "core/port.h"
+#include "core/seat.h"
+#include "core/stage.h"
+#include "lua/api.h"
+#include "lua/call.h"
+#include "lua/config.h"
+#include "lua/request_ud.h"
+#include "lua/sandbox.h"
+#include "lua/script.h"
+#include "lua/stream_ud.h"
+
+enum { BUFFER_START = 512 };
+
+static void account(struct weir_vm *vm, size_t old, size_t new)
+{
+    struct weir_vm_meter *m = vm->meter;
+    vm->used += new - old;
+    atomic_store_explicit(&m->used, atomic_load_explicit(&m->used, memory_order_relaxed) + new - old, memory_order_relaxed);
+    if (vm->used > atomic_load_explicit(&m->peak, memory_order_relaxed))
+        atomic_store_explicit(&m->peak, vm->used, memory_order_relaxed);
+}
+
+/* Lua answers a refusal with a full collection and tries once more; only when that is refused too has an allocation failed. */
+static void *refuse(struct weir_vm *vm)
+{
+    if (vm->refused)
+        vm->broken = true;
+    vm->refused = true;
+    return NULL;
+}
+
+static void *allocate(void *ud, void *block, size_t old, size_t new)
+{
+    struct weir_vm *vm = ud;
+    if (block == NULL)
+        old = 0; /* it tells the kind of object then */
+    if (new == 0) {
+        weir_free(block);
+        account(vm, old, 0);
+        return NULL;
+    }
+    if (new > old && (new - old > vm->limit || vm->used > vm->limit - (new - old)))
+        return refuse(vm);
+    void *moved = weir_realloc(block, new);
+    if (moved == NULL && new > old)
+        return refuse(vm);
+    if (new > old)
+        vm->refused = false;
+    account(vm, old, new);
+    return moved != NULL ? moved : block; /* making smaller never fails */
+}
+
+/* Only a bug of ours gets here: something raised outside a protected call. Lua aborts when this returns. */
+static int l_panic(lua_State *L)
+{
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "?";
+    weir_log(WEIR_LOG_ERROR, "lua", NULL, "an error outside a protected call: %s", text);
+    return 0;
+}
+
+bool weir_vm_buffer_grow(struct weir_vm_buffer *b, size_t more)
+{
+    size_t cap = b->cap < BUFFER_START ? BUFFER_START : b->cap;
+    while (cap - b->len < more)
+        cap *= 2;
+    unsigned char *data = weir_realloc(b->data, cap);
+    if (data == NULL)
+        return false;
+    b->data = data;
+    b->cap = cap;
+    return true;
+}
+
+void weir_vm_buffer_free(struct weir_vm_buffer *b)
+{
+    weir_free(b->data);
+    *b = (struct weir_vm_buffer){.data = NULL};
+}
+
+WEIR_L_RAISES int weir_l_traceback(lua_State *L)
+{
+    const char *text = lua_tostring(L, 1);
+    if (text == NULL) {
+        if (luaL_callmeta(L, 1, "__tostring") && lua_type(L, -1) == LUA_TSTRING)
+            text = lua_tostring(L, -1);
+        else
+            text = lua_pushfstring(L, "(the error is a %s value)", luaL_typename(L, 1));
+    }
+    luaL_traceback(L, L, text, 1);
+    return 1;
+}
+
+const char *weir_vm_error_text(lua_State *L, int status)
+{
+    if (status == LUA_ERRMEM)
+        return "not enough memory";
+    if (status == LUA_ERRERR)
+        return "an error in the error handler";
+    return lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "an error that is no text";
+}
+
+int weir_vm_call(struct weir_vm *vm, lua_CFunction entry, void *args, struct weir_err *reterr)
+{
+    lua_State *L = vm->L;
+    int top = lua_gettop(L);
+    if (!lua_checkstack(L, 3))
+        return weir_err_set(reterr, WEIR_E_NOMEM, "lua: out of memory");
+    lua_pushcfunction(L, weir_l_traceback); /* none of these three allocates, */
+    lua_pushcfunction(L, entry);            /* so nothing can raise before    */
+    lua_pushlightuserdata(L, args);         /* the call protects us           */
+    int status = lua_pcall(L, 1, 0, top + 1);
+    int rc = WEIR_OK;
+    if (status != LUA_OK)
+        rc = weir_err_set(reterr, status == LUA_ERRMEM ? WEIR_E_NOMEM : WEIR_E_SCRIPT, "%s", weir_vm_error_text(L, status));
+    lua_settop(L, top);
+    return rc;
+}
+
+/* The names of the stage's ports, interned and kept alive, so that l_emit can compare addresses. */
+WEIR_L_RAISES static void open_ports(lua_State *L, struct weir_vm *vm)
+{
+    size_t count = vm->seat != NULL ? vm->seat->stage->port_count : 0;
+    if (count == 0)
+        return;
+    vm->ports = weir_calloc(count, sizeof *vm->ports);
+    if (vm->ports == NULL)
+        luaL_error(L, "out of memory");
+    lua_createtable(L, (int)count, 0);
+    for (size_t i = 0; i < count; i++) {
+        vm->ports[i].interned = lua_pushstring(L, vm->seat->stage->ports[i].name);
+        vm->ports[i].port = &vm->seat->stage->ports[i];
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    vm->port_count = count;
+    vm->ports_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+WEIR_L_RAISES static int l_open(lua_State *L)
+{
+    struct weir_vm *vm = weir_vm_of(L);
+    open_ports(L, vm);
+    weir_request_ud_open(L);
+    weir_stream_ud_open(L);
+    weir_api_open(L); /* leaves the `weir` table */
+    weir_sandbox_open(L, vm->script);
+    lua_pop(L, 1);
+    return 0;
+}
+
+struct load {
+    struct weir_err err; /* set: the script is wrong, and this says how */
+};
+
+/* Takes what the handler is from the script's result at the top of the stack. */
+WEIR_L_RAISES static void take_result(lua_State *L, struct weir_vm *vm, struct load *load)
+{
+    const char *file = vm->script->file;
+    if (lua_isfunction(L, -1)) {
+        vm->handle_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+        return;
+    }
+    if (!lua_istable(L, -1)) {
+        weir_err_set(&load->err, WEIR_E_SCRIPT, "%s: a handler file must return a table with `handle` or `handle_batch`, or a function; this one returned %s",
+                     file, lua_isnil(L, -1) ? "nothing" : lua_type(L, -1) == LUA_TSTRING ? "a string" : luaL_typename(L, -1));
+        return;
+    }
+    bool one = lua_getfield(L, -1, "handle") != LUA_TNIL, batch = lua_getfield(L, -2, "handle_batch") != LUA_TNIL;
+    int init = lua_getfield(L, -3, "init");
+    if (one && batch)
+        weir_err_set(&load->err, WEIR_E_SCRIPT, "%s: the table has both `handle` and `handle_batch`; it must have one of them", file);
+    else if (!one && !batch)
+        weir_err_set(&load->err, WEIR_E_SCRIPT, "%s: the returned table has neither `handle` nor `handle_batch`", file);
+    else if (!lua_isfunction(L, one ? -3 : -2))
+        weir_err_set(&load->err, WEIR_E_SCRIPT, "%s: `%s` must be a function, it is a %s", file, one ? "handle" : "handle_batch",
+                     luaL_typename(L, one ? -3 : -2));
+    else if (init != LUA_TNIL && init != LUA_TFUNCTION)
+        weir_err_set(&load->err, WEIR_E_SCRIPT, "%s: `init` must be a function, it is a %s", file, luaL_typename(L, -1));
+    if (load->err.code != WEIR_OK)
+        return;
+    vm->takes_batches = batch;
+    if (init == LUA_TFUNCTION)
+        vm->init_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    else
+        lua_pop(L, 1);
+    lua_pushvalue(L, one ? -2 : -1);
+    vm->handle_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+WEIR_L_RAISES static int l_load(lua_State *L)
+{
+    struct load *load = lua_touserdata(L, 1);
+    struct weir_vm *vm = weir_vm_of(L);
+    if (!weir_script_push_main(L, vm->script, &load->err))
+        return 0;
+    lua_call(L, 0, 1);
+    take_result(L, vm, load);
+    return 0;
+}
+
+static struct weir_vm *allocate_vm(const struct weir_lua_script *script, struct weir_seat *seat, struct weir_vm_meter *meter)
+{
+    struct weir_vm *vm = weir_calloc(1, sizeof *vm);
+    if (vm == NULL)
+        return NULL;
+    vm->script = script;
+    vm->seat = seat;
+    vm->meter = meter;
+    vm->limit = script->memory;
+    vm->soft = script->memory / 4 * 3;
+    weir_list_init(&vm->idle);
+    weir_list_init(&vm->bare);
+    weir_list_init(&vm->suspended);
+    weir_list_init(&vm->orphans);
+    weir_list_init(&vm->streams);
+    weir_list_init(&vm->node);
+    vm->handle_ref = vm->init_ref = vm->request_ref = vm->headers_ref = vm->stream_ref = LUA_NOREF;
+    vm->array_ref = vm->loaded_ref = vm->ports_ref = vm->vars_ref = LUA_NOREF;
+    return vm;
+}
+
+static int describe_memory(const struct weir_vm *vm, struct weir_err *reterr)
+{
+    return weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory while loading (limits.memory is %zu bytes)", vm->script->file, vm->limit);
+}
+
+int weir_vm_create(const struct weir_lua_script *script, struct weir_seat *seat, struct weir_vm_meter *meter, struct weir_vm **ret,
+                   struct weir_err *reterr)
+{
+    struct weir_vm *vm = allocate_vm(script, seat, meter);
+    if (vm == NULL)
+        return weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", script->file);
+    struct load load = {.err = {.code = WEIR_OK}};
+    vm->L = lua_newstate(allocate, vm);
+    int rc = WEIR_E_NOMEM;
+    if (vm->L != NULL) {
+        lua_atpanic(vm->L, l_panic);
+        *(struct weir_vm **)lua_getextraspace(vm->L) = vm;
+        rc = weir_vm_call(vm, l_open, NULL, reterr);
+    }
+    if (rc == WEIR_OK)
+        rc = weir_vm_call(vm, l_load, &load, reterr);
+    if (rc == WEIR_OK && load.err.code != WEIR_OK)
+        rc = weir_err_set(reterr, load.err.code, "%s", load.err.text);
+    if (rc == WEIR_E_NOMEM)
+        describe_memory(vm, reterr);
+    if (rc != WEIR_OK) {
+        weir_vm_destroy(vm);
+        return rc;
+    }
+    vm->phase = WEIR_VM_SERVING;
+    *ret = vm;
+    return WEIR_OK;
+}
+
+WEIR_L_RAISES static int l_init(lua_State *L)
+{
+    struct weir_vm *vm = weir_vm_of(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->init_ref);
+    weir_config_push_ctx(L, vm);
+    lua_call(L, 1, 0);
+    return 0;
+}
+
+int weir_vm_init(struct weir_vm *vm, struct weir_err *reterr)
+{
+    if (vm->init_ref == LUA_NOREF)
+        return WEIR_OK;
+    vm->phase = WEIR_VM_INIT;
+    int rc = weir_vm_call(vm, l_init, NULL, reterr);
+    if (rc == WEIR_E_NOMEM)
+        describe_memory(vm, reterr);
+    vm->phase = WEIR_VM_SERVING;
+    return rc;
+}
+
+void weir_vm_destroy(struct weir_vm *vm)
+{
+    if (vm == NULL)
+        return;
+    weir_stream_ud_cut_all(vm);
+    if (vm->L != NULL)
+        lua_close(vm->L); /* takes the registry and every reference with it */
+    weir_call_free_all(vm);
+    weir_free(vm->ports);
+    weir_vm_buffer_free(&vm->buffer);
+    weir_free(vm);
+}

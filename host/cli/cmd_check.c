@@ -1,0 +1,160 @@
+/* weir check: everything that `weir run` would refuse before it starts, all of it, and what the application may take. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/strbuf.h"
+#include "cli/app_arg.h"
+#include "cli/command.h"
+#include "cli/figures.h"
+#include "cli/table.h"
+#include "config/app.h"
+#include "loader/registry.h"
+
+enum { SET };
+
+static const struct weir_cli_option options[] = {
+    [SET] = {"set", "PATH=VALUE", "sets a value of weir.yaml, as in stages.page.batch=8; may be repeated"},
+    {NULL, NULL, NULL},
+};
+
+/* Whether an earlier stage has the same script with the same libraries, so that its problems have been told. */
+static bool was_checked(const struct weir_app *app, size_t stage)
+{
+    const struct weir_app_stage *s = &app->stages[stage];
+    for (size_t i = 0; i < stage; i++) {
+        const struct weir_app_stage *other = &app->stages[i];
+        if (other->kind != WEIR_APP_HANDLER || strcmp(other->what, s->what) != 0 || other->lib_count != s->lib_count)
+            continue;
+        size_t same = 0;
+        while (same < s->lib_count && strcmp(other->libs[same], s->libs[same]) == 0)
+            same++;
+        if (same == s->lib_count)
+            return true;
+    }
+    return false;
+}
+
+/* Loads every script; returns how many have a problem, which is said. */
+static size_t check_scripts(const struct weir_app *app, const struct weir_registry *registry)
+{
+    size_t problems = 0;
+    for (size_t i = 0; i < app->stage_count; i++) {
+        const struct weir_app_stage *s = &app->stages[i];
+        struct weir_err err;
+        if (s->kind != WEIR_APP_HANDLER || was_checked(app, i) || registry->handlers.check(app, s, &err) == WEIR_OK)
+            continue;
+        (void)fprintf(stderr, "%s\n", err.text); /* where would a failure of stderr be told? */
+        problems++;
+    }
+    return problems;
+}
+
+struct totals {
+    size_t scripts, vm_bytes, queue_bytes;
+};
+
+static struct totals add_up(const struct weir_app *app)
+{
+    struct totals t = {0, 0, 0};
+    for (size_t i = 0; i < app->stage_count; i++) {
+        const struct weir_app_stage *s = &app->stages[i];
+        if (s->kind == WEIR_APP_SOURCE)
+            continue;
+        t.queue_bytes += s->bytes;
+        if (s->kind != WEIR_APP_HANDLER)
+            continue;
+        t.scripts++;
+        t.vm_bytes += s->memory * app->pools[s->pool_index].max;
+    }
+    return t;
+}
+
+static void print_bounds(const struct weir_app *app, struct weir_strbuf *out)
+{
+    static const char *const titles[] = {"STAGE", "POOL", ">WORKERS", ">MEMORY/VM", ">VMS", ">QUEUE", NULL};
+    struct weir_table table;
+    char one[WEIR_FIGURE_MAX], all[WEIR_FIGURE_MAX], queue[WEIR_FIGURE_MAX];
+    weir_table_init(&table, titles);
+    for (size_t i = 0; i < app->stage_count; i++) {
+        const struct weir_app_stage *s = &app->stages[i];
+        unsigned workers = app->pools[s->pool_index].max;
+        if (s->kind == WEIR_APP_SOURCE)
+            continue;
+        bool vm = s->kind == WEIR_APP_HANDLER;
+        weir_table_add(&table, "%s", s->name);
+        weir_table_add(&table, "%s", s->pool);
+        weir_table_add(&table, "%u", workers);
+        weir_table_add(&table, "%s", vm ? weir_figure_bytes(one, s->memory) : "-");
+        weir_table_add(&table, "%s", vm ? weir_figure_bytes(all, s->memory * workers) : "-");
+        weir_table_add(&table, "%s", weir_figure_bytes(queue, s->bytes));
+    }
+    weir_table_print(&table, out);
+    weir_table_fini(&table);
+}
+
+static int say_ok(const struct weir_app *app)
+{
+    struct totals t = add_up(app);
+    char vms[WEIR_FIGURE_MAX], queues[WEIR_FIGURE_MAX];
+    struct weir_strbuf out = WEIR_STRBUF_INIT;
+    weir_strbuf_addf(&out, "ok: %zu stage%s, %zu pool%s, %zu script%s; memory bound: %s in VMs, %s in queues\n\n",
+                     app->stage_count, app->stage_count == 1 ? "" : "s", app->pool_count, app->pool_count == 1 ? "" : "s",
+                     t.scripts, t.scripts == 1 ? "" : "s", weir_figure_bytes(vms, t.vm_bytes),
+                     weir_figure_bytes(queues, t.queue_bytes));
+    print_bounds(app, &out);
+    int code = WEIR_EXIT_DONE;
+    if (out.failed)
+        code = weir_cli_fail(WEIR_EXIT_FAILED, "out of memory");
+    else
+        (void)fputs(out.data, stdout); /* checked by weir_cli_finish */
+    weir_strbuf_fini(&out);
+    return weir_cli_finish(code);
+}
+
+static int check_app(const struct weir_app_arg *arg, const struct weir_registry *registry)
+{
+    struct weir_app *app;
+    int code = weir_app_arg_load(arg, &weir_cmd_check, registry, &app);
+    if (code != WEIR_EXIT_DONE)
+        return code;
+    size_t problems = check_scripts(app, registry);
+    if (problems > 0)
+        code = weir_cli_fail(WEIR_EXIT_CONFIG, "%s: %zu script%s can't be loaded", app->file, problems,
+                             problems == 1 ? "" : "s");
+    else
+        code = say_ok(app);
+    weir_app_free(app);
+    return code;
+}
+
+static int run(const struct weir_registry *registry, int argc, char **argv)
+{
+    struct weir_app_arg app = {.path = NULL};
+    struct weir_cli_words words;
+    const char *value;
+    int option, code = WEIR_EXIT_DONE;
+    weir_cli_words_init(&words, &weir_cmd_check, argc, argv);
+    while (code == WEIR_EXIT_DONE && (option = weir_cli_next(&words, &value)) >= 0)
+        code = weir_app_arg_set(&app, &weir_cmd_check, value);
+    if (code == WEIR_EXIT_DONE && option == WEIR_CLI_STOP) {
+        code = words.exit;
+    } else if (code == WEIR_EXIT_DONE) {
+        app.path = weir_cli_word(&words, 0);
+        code = check_app(&app, registry);
+    }
+    weir_app_arg_fini(&app);
+    return code;
+}
+
+const struct weir_cli_command weir_cmd_check = {
+    .name = "check",
+    .words = "[APP] [OPTION]...",
+    .summary = "checks an application and its scripts without starting anything",
+    .details = "APP is a folder with a weir.yaml, a YAML file, or one Lua file (default: .). Every script is loaded, its handler\n"
+               "is not called. All problems go to stderr, each with its place; without any, what the application may take in\n"
+               "memory goes to stdout: limits.memory of each VM, one VM for each worker of the stage's pool.\n\n"
+               "exit status: 0 fine; 64 usage; 78 problems\n",
+    .options = options,
+    .words_max = 1,
+    .run = run,
+};

@@ -1,0 +1,172 @@
+/* cli/main.c - the composition root: names every command, source, sink and binding, and nothing else does. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "admin/build_info.h"
+#include "base/fault.h"
+#include "base/mem.h"
+#include "cli/command.h"
+#include "config/app.h"
+#include "config/nearest.h"
+#include "io/http_source.h"
+#include "io/null_sink.h"
+#include "loader/registry.h"
+#include "lua/lua_binding.h"
+
+static const struct weir_cli_command *const commands[] = {
+    &weir_cmd_run, &weir_cmd_check, &weir_cmd_graph, &weir_cmd_stats, &weir_cmd_version,
+};
+
+enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
+
+/* --- handlers: the Lua binding --- */
+
+/* The binding's maker and the path that it refers to. */
+struct script {
+    struct weir_handler_maker maker;
+    char *file;
+};
+
+/* The script's path as users would type it from here. */
+static char *script_path(const struct weir_app *app, const struct weir_app_stage *stage)
+{
+    if (stage->what[0] == '/' || strcmp(app->folder, ".") == 0)
+        return weir_strdup(stage->what);
+    return weir_asprintf("%s/%s", app->folder, stage->what);
+}
+
+static struct weir_lua_options lua_options(const struct weir_app *app, const struct weir_app_stage *stage, const char *file)
+{
+    return (struct weir_lua_options){.file = file,
+                                     .folder = app->folder,
+                                     .libs = stage->libs,
+                                     .lib_count = stage->lib_count,
+                                     .memory = stage->memory,
+                                     .config = stage->config};
+}
+
+static int script_make(void *self, struct weir_seat *seat, struct weir_handler **ret, struct weir_err *reterr)
+{
+    struct script *s = self;
+    return s->maker.make(s->maker.self, seat, ret, reterr);
+}
+
+static void script_destroy(void *self)
+{
+    struct script *s = self;
+    if (s->maker.destroy != NULL)
+        s->maker.destroy(s->maker.self);
+    weir_free(s->file);
+    weir_free(s);
+}
+
+static int load_script(const struct weir_app *app, const struct weir_app_stage *stage, struct weir_handler_maker *ret,
+                       bool *takes_batches, struct weir_err *reterr)
+{
+    struct script *s = weir_calloc(1, sizeof *s);
+    if (s == NULL)
+        return weir_err_set(reterr, WEIR_E_NOMEM, "stage '%s': out of memory", stage->name);
+    s->file = script_path(app, stage);
+    struct weir_lua_options options = lua_options(app, stage, s->file);
+    int rc = s->file == NULL ? weir_err_set(reterr, WEIR_E_NOMEM, "stage '%s': out of memory", stage->name)
+                             : weir_lua_maker_create(&options, &s->maker, reterr);
+    if (rc < 0) {
+        weir_free(s->file);
+        weir_free(s);
+        return rc;
+    }
+    *takes_batches = weir_lua_maker_takes_batches(&s->maker);
+    *ret = (struct weir_handler_maker){.make = script_make, .destroy = script_destroy, .self = s};
+    return WEIR_OK;
+}
+
+static int check_script(const struct weir_app *app, const struct weir_app_stage *stage, struct weir_err *reterr)
+{
+    char *file = script_path(app, stage);
+    if (file == NULL)
+        return weir_err_set(reterr, WEIR_E_NOMEM, "stage '%s': out of memory", stage->name);
+    struct weir_lua_options options = lua_options(app, stage, file);
+    int rc = weir_lua_check(&options, reterr);
+    weir_free(file);
+    return rc;
+}
+
+/* --- commands --- */
+
+static const struct weir_cli_command *find_command(const char *name)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(commands[i]->name, name) == 0)
+            return commands[i];
+    return NULL;
+}
+
+static void print_usage(FILE *to)
+{
+    (void)fputs("usage: weir COMMAND [ARGUMENT]...\n\n", to); /* stdout is checked at the end; stderr can't be helped */
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        (void)fprintf(to, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    (void)fputs("  help       tells about a command: weir help COMMAND\n", to);
+}
+
+static int unknown_command(const char *name)
+{
+    struct weir_nearest near;
+    weir_nearest_init(&near, name);
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        weir_nearest_offer(&near, commands[i]->name);
+    weir_nearest_offer(&near, "help");
+    const char *best = weir_nearest_best(&near);
+    if (best != NULL)
+        (void)weir_cli_fail(0, "there is no command '%s'; did you mean '%s'?", name, best);
+    else
+        (void)weir_cli_fail(0, "there is no command '%s'; 'weir help' lists them", name);
+    return WEIR_EXIT_USAGE;
+}
+
+static int help(int argc, char **argv)
+{
+    if (argc < 2 || strcmp(argv[1], "help") == 0 || strncmp(argv[1], "-", 1) == 0) {
+        print_usage(stdout);
+        return weir_cli_finish(WEIR_EXIT_DONE);
+    }
+    const struct weir_cli_command *c = find_command(argv[1]);
+    if (c == NULL)
+        return unknown_command(argv[1]);
+    weir_cli_help(c);
+    return weir_cli_finish(WEIR_EXIT_DONE);
+}
+
+/* A client that closes its end is an error of that write, never the end of the process. */
+static void ignore_sigpipe(void)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    (void)sigaction(SIGPIPE, &ignore, NULL); /* can't fail for a valid signal */
+}
+
+int main(int argc, char **argv)
+{
+    const struct weir_source_type sources[] = {{&weir_http_source_type, weir_http_source_open}};
+    const struct weir_sink_type sinks[] = {{&weir_null_sink_type, weir_null_sink_open}};
+    const struct weir_registry registry = {
+        .sources = sources,
+        .source_count = sizeof sources / sizeof sources[0],
+        .sinks = sinks,
+        .sink_count = sizeof sinks / sizeof sinks[0],
+        .handlers = {.load = load_script, .check = check_script},
+    };
+    if (argc < 2) {
+        print_usage(stderr);
+        return WEIR_EXIT_USAGE;
+    }
+    ignore_sigpipe();
+    weir_fault_arm_from_env();
+    const char *name = argv[1];
+    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        return help(argc - 1, argv + 1);
+    if (strcmp(name, "--version") == 0)
+        name = argv[1] = "version";
+    const struct weir_cli_command *c = find_command(name);
+    return c != NULL ? c->run(&registry, argc - 1, argv + 1) : unknown_command(name);
+}

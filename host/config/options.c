@@ -1,0 +1,187 @@
+/* The options of sources and sinks: config/types.h says what there is, config/schema.h declares what is here.
+ */
+#include "config/types.h"
+
+#include <string.h>
+
+#include "config/address.h"
+#include "config/scalar.h"
+#include "config/schema.h"
+
+const struct weir_app_type *weir_app_types_find(const struct weir_app_types *types, enum weir_app_kind kind,
+                                                const char *name)
+{
+    for (size_t i = 0; types != NULL && i < types->count; i++)
+        if (types->types[i]->kind == kind && strcmp(types->types[i]->name, name) == 0)
+            return types->types[i];
+    return NULL;
+}
+
+static uint64_t upper(const struct weir_option *o)
+{
+    return o->max == 0 ? INT64_MAX : (uint64_t)o->max;
+}
+
+static uint64_t lower(const struct weir_option *o)
+{
+    return o->min < 0 ? 0 : (uint64_t)o->min;
+}
+
+static struct weir_conf *new_int(struct weir_schema *s, const struct weir_conf *c, int64_t value)
+{
+    struct weir_conf *out = weir_conf_new(s->arena, WEIR_CONF_INT, c->at);
+    if (out != NULL) {
+        out->u.integer = value;
+        out->text = c->text;
+        out->len = c->len;
+    }
+    return out;
+}
+
+static struct weir_conf *read_int(struct weir_schema *s, const struct weir_conf *c,
+                                  const struct weir_option *o)
+{
+    int64_t value;
+    return weir_schema_int(s, c, o->name, o->min, (int64_t)upper(o), &value) ? new_int(s, c, value) : NULL;
+}
+
+static struct weir_conf *read_bool(struct weir_schema *s, const struct weir_conf *c,
+                                   const struct weir_option *o)
+{
+    bool value;
+    struct weir_conf *out =
+        weir_schema_bool(s, c, o->name, &value) ? weir_conf_new(s->arena, WEIR_CONF_BOOL, c->at) : NULL;
+    if (out != NULL)
+        out->u.boolean = value;
+    return out;
+}
+
+static struct weir_conf *read_duration(struct weir_schema *s, const struct weir_conf *c,
+                                       const struct weir_option *o)
+{
+    uint64_t ns;
+    return weir_schema_duration(s, c, o->name, lower(o), upper(o), &ns) ? new_int(s, c, (int64_t)ns) : NULL;
+}
+
+static struct weir_conf *read_size(struct weir_schema *s, const struct weir_conf *c,
+                                   const struct weir_option *o)
+{
+    size_t bytes;
+    return weir_schema_size(s, c, o->name, lower(o), upper(o), &bytes) ? new_int(s, c, (int64_t)bytes) : NULL;
+}
+
+static struct weir_conf *read_word(struct weir_schema *s, const struct weir_conf *c,
+                                   const struct weir_option *o)
+{
+    size_t index;
+    return weir_schema_word(s, c, o->name, o->words, &index) ? new_int(s, c, (int64_t)index) : NULL;
+}
+
+static struct weir_conf *read_string(struct weir_schema *s, const struct weir_conf *c,
+                                     const struct weir_option *o)
+{
+    const char *text;
+    if (weir_conf_kind(c) == WEIR_CONF_STRING && c->len == 0 && !c->bad && o->min <= 0)
+        return weir_conf_new_string(s->arena, "", 0,
+                                    c->at); /* "" may mean something: an option says so by its min */
+    if (!weir_schema_string(s, c, o->name, &text))
+        return NULL;
+    if (strlen(text) < lower(o) || strlen(text) > upper(o)) {
+        weir_problems_error(s->problems, c->at, "'%s': the text is %s", o->name,
+                            strlen(text) < lower(o) ? "too short" : "too long");
+        return NULL;
+    }
+    return weir_conf_new_string(s->arena, text, c->len, c->at);
+}
+
+static struct weir_conf *read_address(struct weir_schema *s, const struct weir_conf *c,
+                                      const struct weir_option *o)
+{
+    const char *text;
+    struct weir_address address;
+    struct weir_err err;
+    if (!weir_schema_string(s, c, o->name, &text))
+        return NULL;
+    if (weir_address_parse(text, &address, &err) < 0) {
+        weir_problems_error(s->problems, c->at, "'%s': %s", o->name, err.text);
+        return NULL;
+    }
+    return weir_conf_new_string(s->arena, text, c->len, c->at);
+}
+
+static struct weir_conf *read_strings(struct weir_schema *s, const struct weir_conf *c,
+                                      const struct weir_option *o)
+{
+    const char *text;
+    bool list = weir_conf_kind(c) == WEIR_CONF_LIST, ok = true;
+    size_t count = list ? weir_conf_size(c) : 1;
+    struct weir_conf *out = weir_conf_new(s->arena, WEIR_CONF_LIST, c->at);
+    for (size_t i = 0; i < count && out != NULL; i++) {
+        const struct weir_conf *one = list ? weir_conf_at(c, i) : c;
+        if (weir_schema_string(s, one, o->name, &text))
+            weir_conf_add(s->arena, out, NULL, one->at,
+                          weir_conf_new_string(s->arena, text, one->len, one->at));
+        else
+            ok = false;
+    }
+    if (ok && (count < lower(o) || count > upper(o))) {
+        weir_problems_error(s->problems, c->at, "'%s': the list is too %s", o->name,
+                            count < lower(o) ? "short" : "long");
+        ok = false;
+    }
+    return ok ? out : NULL;
+}
+
+struct weir_conf *weir_schema_option(struct weir_schema *s, const struct weir_conf *c,
+                                     const struct weir_option *o)
+{
+    switch (o->type) {
+    case WEIR_OPTION_STRING:
+        return read_string(s, c, o);
+    case WEIR_OPTION_BOOL:
+        return read_bool(s, c, o);
+    case WEIR_OPTION_INT:
+        return read_int(s, c, o);
+    case WEIR_OPTION_DURATION:
+        return read_duration(s, c, o);
+    case WEIR_OPTION_SIZE:
+        return read_size(s, c, o);
+    case WEIR_OPTION_ENUM:
+        return read_word(s, c, o);
+    case WEIR_OPTION_STRINGS:
+        return read_strings(s, c, o);
+    case WEIR_OPTION_ADDRESS:
+        return read_address(s, c, o);
+    }
+    return NULL;
+}
+
+/* The default as if it had been written, but standing nowhere. */
+static struct weir_conf *new_default(struct weir_schema *s, const struct weir_option *o)
+{
+    struct weir_app_mark nowhere = {0, 0};
+    struct weir_err err;
+    struct weir_conf *c = weir_conf_new_string(s->arena, o->fallback, strlen(o->fallback), nowhere);
+    if (c != NULL && (o->type == WEIR_OPTION_INT || o->type == WEIR_OPTION_BOOL) &&
+        weir_scalar_resolve(c, &err) < 0)
+        weir_problems_error(s->problems, nowhere, "the default of '%s': %s", o->name, err.text);
+    return c;
+}
+
+const struct weir_conf *weir_schema_options(struct weir_schema *s, const struct weir_conf *map,
+                                            const char *where, const struct weir_app_type *type)
+{
+    struct weir_conf *out = weir_conf_new(s->arena, WEIR_CONF_MAP, weir_conf_mark(map));
+    for (size_t i = 0; i < type->option_count && out != NULL; i++) {
+        const struct weir_option *o = &type->options[i];
+        const struct weir_conf *given = weir_conf_get(map, o->name);
+        if (given == NULL && o->required)
+            weir_problems_error(s->problems, weir_conf_mark(map), "%s needs '%s' (%s)", where, o->name,
+                                o->text);
+        if (given == NULL && o->fallback != NULL)
+            given = new_default(s, o);
+        if (given != NULL)
+            weir_conf_add(s->arena, out, o->name, given->at, weir_schema_option(s, given, o));
+    }
+    return out;
+}

@@ -1,0 +1,64 @@
+/* config/types.h - what sources and sinks there are, and which options each takes. The runtime hands the
+ * table to weir_app_load; the options that come back (weir_app_stage.options) are checked against it and
+ * complete. A type is one constant:
+ *
+ *     static const struct weir_option tick_options[] = {
+ *         {.name = "every", .type = WEIR_OPTION_DURATION, .required = true, .min = 1000000, .text = "time
+ * between events"},
+ *         {.name = "jitter", .type = WEIR_OPTION_DURATION, .fallback = "0", .text = "how much each one may be
+ * late"},
+ *     };
+ *     const struct weir_app_type weir_tick_type = {.name = "tick", .kind = WEIR_APP_SOURCE, .text = "makes an
+ * event …", .options = tick_options, .option_count = 2};
+ *
+ * and is read with weir_conf_option_duration(stage->options, "every") (config/conf.h). Threads: constants,
+ * any. */
+#ifndef WEIR_CONFIG_TYPES_H
+#define WEIR_CONFIG_TYPES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/app.h"
+
+enum weir_option_type {
+    WEIR_OPTION_STRING, /* min, max: its length in bytes */
+    WEIR_OPTION_BOOL,
+    WEIR_OPTION_INT,
+    WEIR_OPTION_DURATION, /* min, max in ns */
+    WEIR_OPTION_SIZE,     /* min, max in bytes */
+    WEIR_OPTION_ENUM,     /* one of `words` */
+    WEIR_OPTION_STRINGS,  /* a list of strings, or one string; min, max: how many */
+    WEIR_OPTION_ADDRESS,  /* a string: host:port, :port, [v6]:port or unix:PATH (config/address.h) */
+};
+
+struct weir_option {
+    const char *name;
+    enum weir_option_type type;
+    bool required;
+    const char *fallback; /* the default, written as in YAML (STRINGS: one string); NULL: none, the option is
+                             absent */
+    int64_t min, max;     /* max 0: no upper bound */
+    const char *const *words; /* ENUM: NULL-terminated */
+    const char *text;         /* one line for the manual */
+};
+
+struct weir_app_type {
+    const char *name;
+    enum weir_app_kind kind; /* WEIR_APP_SOURCE or WEIR_APP_SINK */
+    const char *text;        /* one line for the manual */
+    const struct weir_option *options;
+    size_t option_count;
+};
+
+struct weir_app_types {
+    const struct weir_app_type *const *types;
+    size_t count;
+};
+
+/* The type of that kind and name; NULL: none. `types` may be NULL. */
+const struct weir_app_type *weir_app_types_find(const struct weir_app_types *types, enum weir_app_kind kind,
+                                                const char *name);
+
+#endif

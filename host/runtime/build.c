@@ -1,0 +1,146 @@
+#include "runtime/build.h"
+
+#include <string.h>
+
+#include "config/app.h"
+#include "config/types.h"
+#include "loader/registry.h"
+
+static struct weir_overflow_policy convert_overflow(struct weir_graph *g, const struct weir_app_overflow *o)
+{
+    struct weir_overflow_policy p = {.policy = o->policy};
+    if (o->policy == WEIR_OVERFLOW_ROUTE)
+        p.route = weir_graph_stage(g, o->stage);
+    return p;
+}
+
+static enum weir_order_by convert_order_by(const char *order_by)
+{
+    if (order_by == NULL || strcmp(order_by, "none") == 0)
+        return WEIR_ORDER_BY_NONE;
+    if (strcmp(order_by, "key") == 0)
+        return WEIR_ORDER_BY_KEY;
+    return strcmp(order_by, "source") == 0 ? WEIR_ORDER_BY_SOURCE : WEIR_ORDER_BY_FIELD;
+}
+
+static enum weir_stage_kind convert_kind(enum weir_app_kind kind)
+{
+    return kind == WEIR_APP_SOURCE ? WEIR_STAGE_SOURCE : kind == WEIR_APP_SINK ? WEIR_STAGE_SINK : WEIR_STAGE_HANDLER;
+}
+
+static void fill_stage(struct weir_graph *g, struct weir_stage *s, const struct weir_app_stage *from)
+{
+    s->name = from->name;
+    s->kind = convert_kind(from->kind);
+    s->pool = &g->pools[from->pool_index];
+    s->batch_max = from->batch_max;
+    s->concurrency = from->concurrency;
+    s->slice_ns = from->slice_ns;
+    s->stall_ns = from->stall_ns;
+    s->cpu_ns = from->cpu_ns;
+    s->wall_ns = from->wall_ns;
+    s->deadline_ns = from->deadline_ns;
+    s->memory = from->memory;
+    s->generation = 1;
+    s->queue.capacity = from->capacity;
+    s->queue.bytes = from->bytes;
+    s->queue.max_age_ns = from->max_age_ns;
+    s->queue.order = from->order;
+    s->queue.order_by = convert_order_by(from->order_by);
+    s->queue.order_field = from->order_by;
+}
+
+static int fill_ports(struct weir_graph *g, struct weir_stage *s, const struct weir_app *app, const struct weir_app_stage *from,
+                      struct weir_err *reterr)
+{
+    s->queue.overflow = convert_overflow(g, &from->overflow);
+    for (size_t i = 0; i < from->port_count; i++) {
+        const struct weir_app_port *port = &from->ports[i];
+        struct weir_port *p = weir_graph_add_port(s, port->name, port->edge_count);
+        if (p == NULL)
+            return weir_err_set(reterr, WEIR_E_NOMEM, "stage '%s': out of memory", s->name);
+        for (size_t e = 0; e < port->edge_count; e++) {
+            const struct weir_app_edge *edge = &port->edges[e];
+            p->edges[e].target = &g->stages[edge->target];
+            p->edges[e].overflow = convert_overflow(g, edge->overrides ? &edge->overflow : &app->stages[edge->target].overflow);
+        }
+    }
+    return WEIR_OK;
+}
+
+static int open_stage(struct weir_stage *s, const struct weir_app *app, const struct weir_app_stage *from,
+                      const struct weir_registry *registry, struct weir_address *address, struct weir_err *reterr)
+{
+    switch (from->kind) {
+    case WEIR_APP_SOURCE:
+        return weir_registry_source(registry, from->what)
+            ->open(s, from->options, &s->source, address->text, sizeof address->text, reterr);
+    case WEIR_APP_SINK:
+        return weir_registry_sink(registry, from->what)->open(s, from->options, &s->handler, reterr);
+    case WEIR_APP_HANDLER:
+        return registry->handlers.load(app, from, &s->handler, &s->takes_batches, reterr);
+    case WEIR_APP_PLUGIN:
+        break;
+    }
+    return weir_err_set(reterr, WEIR_E_CONFIG, "stage '%s': native plugins are not supported by this version", from->name);
+}
+
+/* Scripts first, all of them, so that every problem is told; sockets only when there was none. */
+static int open_stages(struct weir_graph *g, const struct weir_app *app, const struct weir_registry *registry, struct weir_strbuf *report,
+                       struct weir_address *addresses, struct weir_err *reterr)
+{
+    size_t problems = 0;
+    int rc = WEIR_OK;
+    for (size_t i = 0; i < g->stage_count; i++) {
+        if (app->stages[i].kind == WEIR_APP_SOURCE)
+            continue;
+        int failed = open_stage(&g->stages[i], app, &app->stages[i], registry, &addresses[i], reterr);
+        if (failed < 0 && reterr != NULL)
+            weir_strbuf_addf(report, "%s\n", reterr->text);
+        if (failed < 0)
+            rc = failed;
+        problems += failed < 0;
+    }
+    if (problems > 0)
+        return weir_err_set(reterr, rc, "%s: %zu stage%s can't be loaded", app->file, problems, problems == 1 ? "" : "s");
+    for (size_t i = 0; i < g->stage_count && rc == WEIR_OK; i++)
+        if (app->stages[i].kind == WEIR_APP_SOURCE)
+            rc = open_stage(&g->stages[i], app, &app->stages[i], registry, &addresses[i], reterr);
+    return rc;
+}
+
+static void fill_pool(struct weir_pool *p, const struct weir_app_pool *from)
+{
+    p->name = from->name;
+    p->blocking = from->blocking;
+    p->min = from->min;
+    p->max = from->max;
+}
+
+int weir_build_graph(const struct weir_app *app, const struct weir_registry *registry, struct weir_strbuf *report,
+                     struct weir_address *addresses, struct weir_graph **ret, struct weir_err *reterr)
+{
+    struct weir_graph *g;
+    int rc = weir_graph_create(app->stage_count, app->pool_count, &g, reterr);
+    if (rc < 0)
+        return rc;
+    g->class_count = app->class_count;
+    g->default_class = (uint8_t)app->default_class;
+    g->class_names = app->classes;
+    for (size_t i = 0; i < app->pool_count; i++)
+        fill_pool(&g->pools[i], &app->pools[i]);
+    for (size_t i = 0; i < app->stage_count; i++)
+        fill_stage(g, &g->stages[i], &app->stages[i]);
+    for (size_t i = 0; i < app->stage_count && rc == WEIR_OK; i++)
+        rc = fill_ports(g, &g->stages[i], app, &app->stages[i], reterr);
+    if (rc == WEIR_OK)
+        rc = weir_graph_finish(g, reterr);
+    if (rc == WEIR_OK)
+        rc = open_stages(g, app, registry, report, addresses, reterr);
+    if (rc < 0) {
+        weir_graph_destroy(g);
+        return rc;
+    }
+    *ret = g;
+    return WEIR_OK;
+}

@@ -1,0 +1,234 @@
+#include "runtime/runtime.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "config/app.h"
+#include "core/pool.h"
+#include "core/seat.h"
+#include "core/worker.h"
+#include "runtime/build.h"
+#include "runtime/drain.h"
+
+enum { TICK_MS = 1000, DRAIN_STEP_MS = 2 };
+
+/* All fields belong to the control thread. */
+struct weir_runtime {
+    const struct weir_app *app;
+    struct weir_graph *graph;
+    enum weir_runtime_state state;
+    uint64_t started_ns, ticked_ns;
+    struct weir_address *addresses;  /* by stage */
+    int64_t *handled_before;         /* by stage, at the last tick */
+    struct weir_pool_load *loads;    /* by pool */
+    double *busy;                    /* by pool */
+    uv_timer_t *tick, *stepper;      /* on the heap: they close later than this may be freed */
+    struct weir_drain drain;
+    void (*done)(void *arg);
+    void *done_arg;
+};
+
+static uv_timer_t *make_timer(uv_loop_t *loop, void *data)
+{
+    uv_timer_t *t = weir_calloc(1, sizeof *t);
+    if (t != NULL) {
+        uv_timer_init(loop, t);
+        t->data = data;
+    }
+    return t;
+}
+
+static void free_timer(uv_handle_t *handle)
+{
+    weir_free(handle);
+}
+
+static void close_timer(uv_timer_t **t)
+{
+    if (*t != NULL)
+        uv_close((uv_handle_t *)*t, free_timer);
+    *t = NULL;
+}
+
+int weir_runtime_create(const struct weir_app *app, const struct weir_registry *registry, uv_loop_t *loop, struct weir_strbuf *report,
+                        struct weir_runtime **ret, struct weir_err *reterr)
+{
+    struct weir_runtime *rt = weir_calloc(1, sizeof *rt);
+    if (rt == NULL)
+        return weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", app->file);
+    rt->app = app;
+    rt->addresses = weir_calloc(app->stage_count + 1, sizeof *rt->addresses);
+    rt->handled_before = weir_calloc(app->stage_count + 1, sizeof *rt->handled_before);
+    rt->loads = weir_calloc(app->pool_count + 1, sizeof *rt->loads);
+    rt->busy = weir_calloc(app->pool_count + 1, sizeof *rt->busy);
+    rt->tick = make_timer(loop, rt);
+    rt->stepper = make_timer(loop, rt);
+    int rc = WEIR_OK;
+    if (rt->addresses == NULL || rt->handled_before == NULL || rt->loads == NULL || rt->busy == NULL || rt->tick == NULL ||
+        rt->stepper == NULL)
+        rc = weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", app->file);
+    if (rc == WEIR_OK)
+        rc = weir_build_graph(app, registry, report, rt->addresses, &rt->graph, reterr);
+    if (rc < 0) {
+        weir_runtime_destroy(rt);
+        return rc;
+    }
+    *ret = rt;
+    return WEIR_OK;
+}
+
+/* Rates and loads over the time since the last tick. */
+static void on_tick(uv_timer_t *timer)
+{
+    struct weir_runtime *rt = timer->data;
+    uint64_t now = weir_clock_ns();
+    double seconds = (double)(now - rt->ticked_ns) / (double)WEIR_NS_PER_S;
+    rt->ticked_ns = now;
+    for (size_t i = 0; i < rt->graph->stage_count; i++) {
+        struct weir_stage_sample sample;
+        weir_stage_read(&rt->graph->stages[i], &sample);
+        int64_t handled = sample.ledger.handled - rt->handled_before[i];
+        rt->handled_before[i] = sample.ledger.handled;
+        atomic_store_explicit(&rt->graph->stages[i].rate, seconds > 0 ? (double)handled / seconds : 0, memory_order_relaxed);
+    }
+    for (size_t i = 0; i < rt->graph->pool_count; i++) {
+        rt->busy[i] = weir_pool_busy(&rt->graph->pools[i], &rt->loads[i], now);
+        if (rt->state == WEIR_RUNTIME_RUNNING)
+            weir_pool_reap(&rt->graph->pools[i]);
+    }
+}
+
+/* How many workers a pool starts with: until a controller sizes it, as many as it may have. */
+static unsigned first_size(const struct weir_pool *p)
+{
+    return p->max;
+}
+
+static int start_pools(struct weir_runtime *rt, struct weir_err *reterr)
+{
+    /* Blocking pools take but never make events from outside: they start first, so that nothing waits for them. */
+    for (int sources = 0; sources < 2; sources++) {
+        for (size_t i = 0; i < rt->graph->pool_count; i++) {
+            struct weir_pool *p = &rt->graph->pools[i];
+            if (p->blocking == (sources == 1))
+                continue;
+            int rc = weir_pool_resize(p, first_size(p), reterr);
+            if (rc < 0)
+                return rc;
+        }
+    }
+    return WEIR_OK;
+}
+
+/* Ends what a failed start has started, and waits for it: nothing is in flight yet that could take long. */
+static void undo_start(struct weir_runtime *rt)
+{
+    for (size_t i = 0; i < rt->graph->pool_count; i++)
+        weir_pool_order(&rt->graph->pools[i], WEIR_ORDER_STOP_SOURCES | WEIR_ORDER_CANCEL | WEIR_ORDER_LEAVE);
+    for (size_t i = 0; i < rt->graph->pool_count; i++)
+        weir_pool_join(&rt->graph->pools[i]);
+}
+
+int weir_runtime_start(struct weir_runtime *rt, struct weir_err *reterr)
+{
+    rt->started_ns = rt->ticked_ns = weir_clock_ns();
+    int rc = start_pools(rt, reterr);
+    if (rc < 0) {
+        undo_start(rt);
+        return rc;
+    }
+    rt->state = WEIR_RUNTIME_RUNNING;
+    for (size_t i = 0; i < rt->graph->pool_count; i++)
+        weir_pool_busy(&rt->graph->pools[i], &rt->loads[i], rt->started_ns);
+    uv_timer_start(rt->tick, on_tick, TICK_MS, TICK_MS);
+    return WEIR_OK;
+}
+
+static void on_step(uv_timer_t *timer)
+{
+    struct weir_runtime *rt = timer->data;
+    if (!weir_drain_step(&rt->drain, weir_clock_ns()))
+        return;
+    uv_timer_stop(rt->stepper);
+    uv_timer_stop(rt->tick);
+    rt->state = WEIR_RUNTIME_STOPPED;
+    rt->done(rt->done_arg);
+}
+
+void weir_runtime_stop(struct weir_runtime *rt, void (*done)(void *arg), void *arg)
+{
+    if (rt->state == WEIR_RUNTIME_DRAINING) {
+        weir_drain_hurry(&rt->drain, weir_clock_ns());
+        return;
+    }
+    if (rt->state != WEIR_RUNTIME_RUNNING)
+        return;
+    rt->state = WEIR_RUNTIME_DRAINING;
+    rt->done = done;
+    rt->done_arg = arg;
+    weir_drain_begin(&rt->drain, rt->graph, weir_clock_ns(), rt->app->drain_ns);
+    uv_timer_start(rt->stepper, on_step, 0, DRAIN_STEP_MS);
+}
+
+void weir_runtime_reopen(struct weir_runtime *rt)
+{
+    for (size_t i = 0; i < rt->graph->stage_count; i++) {
+        struct weir_source_maker *m = &rt->graph->stages[i].source;
+        if (m->reopen != NULL)
+            m->reopen(m->self);
+    }
+}
+
+void weir_runtime_destroy(struct weir_runtime *rt)
+{
+    if (rt == NULL)
+        return;
+    close_timer(&rt->tick);
+    close_timer(&rt->stepper);
+    if (rt->drain.stuck) {
+        weir_log(WEIR_LOG_ERROR, "runtime", NULL, "a handler still blocks its worker; the process ends without it");
+        return; /* its thread uses all of this */
+    }
+    weir_graph_destroy(rt->graph);
+    weir_free(rt->addresses);
+    weir_free(rt->handled_before);
+    weir_free(rt->loads);
+    weir_free(rt->busy);
+    weir_free(rt);
+}
+
+enum weir_runtime_state weir_runtime_state(const struct weir_runtime *rt)
+{
+    return rt->state;
+}
+
+struct weir_graph *weir_runtime_graph(struct weir_runtime *rt)
+{
+    return rt->graph;
+}
+
+const struct weir_app *weir_runtime_app(const struct weir_runtime *rt)
+{
+    return rt->app;
+}
+
+uint64_t weir_runtime_uptime_ns(const struct weir_runtime *rt)
+{
+    return weir_clock_ns() - rt->started_ns;
+}
+
+double weir_runtime_pool_busy(const struct weir_runtime *rt, size_t pool_index)
+{
+    return rt->busy[pool_index];
+}
+
+const char *weir_runtime_address(const struct weir_runtime *rt, size_t stage_index)
+{
+    const char *text = rt->addresses[stage_index].text;
+    return text[0] == '\0' ? NULL : text;
+}
+
+bool weir_runtime_was_cut(const struct weir_runtime *rt)
+{
+    return rt->drain.cut;
+}
