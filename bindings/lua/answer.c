@@ -82,9 +82,9 @@ WEIR_L_RAISES static void check_keys(lua_State *L, int idx, const char *what, bo
     while (lua_next(L, idx)) {
         const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
         bool known = strcmp(key, "status") == 0 || strcmp(key, "headers") == 0 ||
-                     (with_body && (strcmp(key, "body") == 0 || strcmp(key, "file") == 0));
+                     (with_body && (strcmp(key, "body") == 0 || strcmp(key, "file") == 0 || strcmp(key, "root") == 0));
         if (!known)
-            luaL_error(L, "%s: there is no '%s'; it takes status, headers%s", what, key, with_body ? ", body, file" : "");
+            luaL_error(L, "%s: there is no '%s'; it takes status, headers%s", what, key, with_body ? ", body, file, root" : "");
         lua_pop(L, 1);
     }
 }
@@ -101,9 +101,13 @@ WEIR_L_RAISES static void read_table(lua_State *L, const char *what, bool with_b
         if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING)
             luaL_error(L, "%s: file must be a string, it is a %s", what, luaL_typename(L, -1));
         a->file = lua_tostring(L, -1);
+        lua_getfield(L, 2, "root");
+        if (!lua_isnil(L, -1) && (lua_type(L, -1) != LUA_TSTRING || a->file == NULL))
+            luaL_error(L, "%s: root must be a string, the folder that file is in", what);
+        a->root = lua_tostring(L, -1);
         if (a->file != NULL && a->body != NULL)
             luaL_error(L, "%s: body and file can't be given together", what);
-        if (a->file != NULL && strlen(a->file) != lua_rawlen(L, -1))
+        if (a->file != NULL && strlen(a->file) != lua_rawlen(L, -2))
             luaL_error(L, "%s: the file's name has a NUL in it", what);
     }
     lua_getfield(L, 2, "headers");
@@ -117,6 +121,7 @@ WEIR_L_RAISES void weir_answer_read(lua_State *L, const char *what, bool with_bo
     ret->body = "";
     ret->len = 0;
     ret->file = NULL;
+    ret->root = NULL;
     if (lua_istable(L, 2)) {
         ret->body = NULL;
         read_table(L, what, with_body, ret);

@@ -17,6 +17,7 @@ struct weir_answer {
     const char *body;
     size_t len;
     const char *file; /* NULL: none */
+    const char *root; /* the folder that `file` is in; NULL: the application's */
 };
 
 /* Reads (status [, headers] [, body]) or {status=, headers=, body=, file=} from index 2 on; `with_body` false: no body, no file. */

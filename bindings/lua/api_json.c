@@ -309,7 +309,7 @@ WEIR_L_RAISES static int l_decode(lua_State *L)
     const char *text = luaL_checklstring(L, 1, &len);
     lua_settop(L, 1);
     struct box *box = push_box(L);
-    box->tree = json_loadb(text, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
+    box->tree = json_loadb(text, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (box->tree == NULL) {
         lua_pushnil(L);
         lua_pushfstring(L, "line %d column %d: %s", error.line, error.column, error.text);

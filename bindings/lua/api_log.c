@@ -32,7 +32,7 @@ static char *fields_text(lua_State *L, int idx)
         tree = outer;
     }
     if (tree == NULL)
-        tree = json_pack("{s:s+}", "fields_error", why.text, why.path);
+        tree = json_pack("{s:s++}", "fields_error", why.path, ": ", why.text);
     char *text = tree != NULL ? weir_json_text(tree, precision) : NULL;
     json_decref(tree);
     return text;
@@ -43,6 +43,8 @@ WEIR_L_RAISES static int write_log(lua_State *L, enum weir_log_level level)
     if (!weir_log_enabled(level))
         return 0;
     char where[128];
+    luaL_checkany(L, 1);
+    lua_settop(L, 2);
     const char *text = luaL_tolstring(L, 1, NULL);
     if (!lua_isnoneornil(L, 2) && !lua_istable(L, 2))
         luaL_error(L, "weir.log: fields must be a table, they are a %s", luaL_typename(L, 2));

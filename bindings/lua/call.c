@@ -206,6 +206,7 @@ static void run(struct weir_call *call)
         lua_settop(call->co, 1);
     end_events(call, call->reason);
     give_back(call);
+    vm->broken |= vm->refused; /* a library asked the allocator itself and took the refusal */
     if (vm->broken)
         weir_lua_settle(vm);
 }

@@ -320,6 +320,7 @@ WEIR_L_RAISES static void encode_value(struct writer *w, int idx)
 WEIR_L_RAISES static bool encode_scalar(lua_State *L, int idx, const char *what, struct weir_encoded *ret)
 {
     struct weir_value *v = &ret->scalar;
+    const char *why;
     switch (lua_type(L, idx)) {
     case LUA_TNIL:
     case LUA_TNONE:
@@ -338,8 +339,9 @@ WEIR_L_RAISES static bool encode_scalar(lua_State *L, int idx, const char *what,
         ret->request = weir_request_ud_test(L, idx);
         if (ret->request == NULL)
             return false;
-        if (weir_request_ud_unusable(ret->request) != NULL)
-            luaL_error(L, "%s: %s", what, weir_request_ud_unusable(ret->request));
+        why = weir_request_ud_unusable(ret->request);
+        if (why != NULL)
+            luaL_error(L, "%s: %s", what, why);
         *v = (struct weir_value){.kind = WEIR_VALUE_REQUEST, .integer = 0};
         return true;
     case LUA_TLIGHTUSERDATA:

@@ -286,7 +286,8 @@ WEIR_L_RAISES static int l_reply(lua_State *L)
     struct weir_worker *w = vm->seat->worker;
     struct weir_http_request *r = take(u, WEIR_REQUEST_UD_ANSWERED);
     if (a.file != NULL)
-        weir_http_reply_file(r, w, a.status, a.headers, a.header_count, vm->script->folder, a.file);
+        weir_http_reply_file(r, w, a.status, a.headers, a.header_count, a.root != NULL ? a.root : vm->script->folder,
+                             a.file);
     else
         weir_http_reply(r, w, a.status, a.headers, a.header_count, a.body, a.len);
     lua_pushboolean(L, 1);

@@ -176,6 +176,10 @@ static int load_text(lua_State *L, const char *folder, const char *path, const c
 
 WEIR_L_RAISES bool weir_script_push_main(lua_State *L, const struct weir_lua_script *s, struct weir_err *reterr)
 {
+    if (s->code == NULL && s->text[0] == LUA_SIGNATURE[0]) {
+        weir_err_set(reterr, WEIR_E_SCRIPT, "%s: it is bytecode; only text can be loaded", s->file);
+        return false;
+    }
     int status = s->code != NULL ? luaL_loadbufferx(L, s->code, s->code_len, "=", "b")
                                  : load_text(L, s->folder, s->file, s->text, s->text_len);
     if (status == LUA_OK)

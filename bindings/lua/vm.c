@@ -27,13 +27,38 @@ static void account(struct weir_vm *vm, size_t old, size_t new)
         atomic_store_explicit(&m->peak, vm->used, memory_order_relaxed);
 }
 
-/* Lua answers a refusal with a full collection and tries once more; only when that is refused too has an allocation failed. */
-static void *refuse(struct weir_vm *vm)
+/* Lua answers a refusal with a full collection, which allocates nothing, and asks for the same once more. Only a second refusal, or any other
+ * request, says that the allocation has failed. */
+static void *refuse(struct weir_vm *vm, const void *block, size_t new)
 {
     if (vm->refused)
         vm->broken = true;
     vm->refused = true;
+    vm->refused_block = block;
+    vm->refused_size = new;
     return NULL;
+}
+
+static void end_refusal(struct weir_vm *vm, const void *block, size_t new)
+{
+    if (vm->refused_block != block || vm->refused_size != new) {
+        vm->broken = true;
+        vm->refused = false;
+    }
+}
+
+static void *grow(struct weir_vm *vm, void *block, size_t old, size_t new)
+{
+    if (vm->refused)
+        end_refusal(vm, block, new);
+    if (new - old > vm->limit || vm->used > vm->limit - (new - old))
+        return refuse(vm, block, new);
+    void *moved = weir_realloc(block, new);
+    if (moved == NULL)
+        return refuse(vm, block, new);
+    vm->refused = false;
+    account(vm, old, new);
+    return moved;
 }
 
 static void *allocate(void *ud, void *block, size_t old, size_t new)
@@ -41,19 +66,14 @@ static void *allocate(void *ud, void *block, size_t old, size_t new)
     struct weir_vm *vm = ud;
     if (block == NULL)
         old = 0; /* it tells the kind of object then */
+    if (new > old)
+        return grow(vm, block, old, new);
+    account(vm, old, new);
     if (new == 0) {
         weir_free(block);
-        account(vm, old, 0);
         return NULL;
     }
-    if (new > old && (new - old > vm->limit || vm->used > vm->limit - (new - old)))
-        return refuse(vm);
     void *moved = weir_realloc(block, new);
-    if (moved == NULL && new > old)
-        return refuse(vm);
-    if (new > old)
-        vm->refused = false;
-    account(vm, old, new);
     return moved != NULL ? moved : block; /* making smaller never fails */
 }
 

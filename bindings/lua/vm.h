@@ -57,8 +57,10 @@ struct weir_vm {
     const struct weir_lua_script *script; /* outlives the VM */
     struct weir_vm_meter *meter;          /* outlives the VM */
     size_t used, limit, soft;             /* bytes held, the cap, where the collector is stepped */
-    bool refused;                         /* the last growth was refused; Lua collects and tries again */
-    bool broken;                          /* … and that was refused too: it takes no new calls */
+    bool refused;              /* the last growth was refused; Lua collects and tries again */
+    bool broken;               /* an allocation has failed: it takes no new calls */
+    const void *refused_block; /* the refused growth: of this block (NULL: a new one) */
+    size_t refused_size;       /* … to this size */
     enum weir_vm_phase phase;
     bool takes_batches;
     struct weir_call *running; /* whose coroutine runs now; NULL: none */

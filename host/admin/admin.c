@@ -1,6 +1,7 @@
-/* Who may ask: on the unix socket whoever the system says is this user (mode 0600 in a folder of mode 0700, and the peer's
- * credentials are checked); on TCP whoever knows the token. Without a token TCP is loopback only (config sees to that), and then a
- * request must be addressed to this machine by number or as localhost: else any web page could reach us through a name of its own. */
+/* Who may ask: on the unix socket whoever the system says is this user (mode 0600 in a folder of mode 0700,
+ * and the peer's credentials are checked); on TCP whoever knows the token. Without a token TCP is loopback
+ * only (config sees to that), and then a request must be addressed to this machine by number or as localhost:
+ * else any web page could reach us through a name of its own. */
 #include "admin/admin.h"
 
 #include <ctype.h>
@@ -55,7 +56,8 @@ static bool same_token(const char *token, const char *given, size_t len)
 
 static bool has_token(const struct weir_http_request *r, const char *token)
 {
-    const struct weir_http_text *given = weir_http_request_header(r, "authorization", strlen("authorization"));
+    const struct weir_http_text *given =
+        weir_http_request_header(r, "authorization", strlen("authorization"));
     static const char scheme[] = "bearer ";
     size_t skip = sizeof scheme - 1;
     if (given == NULL || given->len < skip || strncasecmp(given->data, scheme, skip) != 0)
@@ -100,7 +102,8 @@ static void on_request(struct weir_http_server *s, struct weir_http_request *r, 
     const struct weir_admin *a = door->admin;
     struct weir_route_answer out = {.body = WEIR_STRBUF_INIT};
     if (door->tcp && a->token == NULL && !names_this_machine(r))
-        weir_route_error(&out, 403, "ask for 127.0.0.1 or localhost: without a token no other name is served");
+        weir_route_error(&out, 403,
+                         "ask for 127.0.0.1 or localhost: without a token no other name is served");
     else if (door->tcp && a->token != NULL && !weir_route_is_public(r->path) && !has_token(r, a->token))
         weir_route_error(&out, 401, "send 'Authorization: Bearer TOKEN' with the token of admin.token_file");
     else
@@ -128,10 +131,11 @@ static int read_token(const char *path, struct weir_admin *a, struct weir_err *r
         len--;
     for (ssize_t i = 0; i < len; i++)
         if (!isgraph((unsigned char)text[i]))
-            return weir_err_set(reterr, WEIR_E_CONFIG, "%s: a token is one line of visible ASCII characters", path);
+            return weir_err_set(reterr, WEIR_E_CONFIG, "%s: a token is one line of visible ASCII characters",
+                                path);
     if (len < TOKEN_MIN || len == TOKEN_MAX)
-        return weir_err_set(reterr, WEIR_E_CONFIG, "%s: a token has %d to %d characters, this one %zd%s", path, TOKEN_MIN,
-                            TOKEN_MAX - 1, len, len == TOKEN_MAX ? " or more" : "");
+        return weir_err_set(reterr, WEIR_E_CONFIG, "%s: a token has %d to %d characters, this one %zd%s",
+                            path, TOKEN_MIN, TOKEN_MAX - 1, len, len == TOKEN_MAX ? " or more" : "");
     a->token = weir_strndup(text, (size_t)len);
     return a->token != NULL ? WEIR_OK : weir_err_set(reterr, WEIR_E_NOMEM, "admin: out of memory");
 }
@@ -147,7 +151,8 @@ static int open_door(struct weir_admin *a, struct door *door, const char *addres
     settings.idle_ns = 60 * WEIR_NS_PER_S;
     const struct weir_http_options options = {
         .loop = a->loop, .settings = &settings, .on_request = on_request, .arg = door};
-    const struct weir_listener_options listen = {.address = address, .backlog = BACKLOG, .mode = door->tcp ? 0 : 0600};
+    const struct weir_listener_options listen = {
+        .address = address, .backlog = BACKLOG, .mode = door->tcp ? 0 : 0600};
     door->admin = a;
     int rc = weir_listener_open(&listen, &door->listener, reterr);
     if (rc == WEIR_OK)
@@ -178,11 +183,13 @@ static int open_default(struct weir_admin *a, struct weir_err *reterr)
     char *folder = weir_place_folder();
     char *address = folder != NULL ? default_socket(folder, a->view.app->name) : NULL;
     struct weir_err why;
-    int rc = address == NULL ? weir_err_set(&why, WEIR_E_NOMEM, "out of memory") : weir_place_make(folder, &why);
+    int rc =
+        address == NULL ? weir_err_set(&why, WEIR_E_NOMEM, "out of memory") : weir_place_make(folder, &why);
     if (rc == WEIR_OK)
         rc = open_door(a, &a->local, address, &why);
     if (rc != WEIR_OK)
-        (void)weir_err_set(reterr, rc, "admin socket: %s (--admin SOCK for another place, --admin none for no socket)",
+        (void)weir_err_set(reterr, rc,
+                           "admin socket: %s (--admin SOCK for another place, --admin none for no socket)",
                            why.text);
     weir_free(address);
     weir_free(folder);
@@ -215,8 +222,10 @@ static int open_remote(struct weir_admin *a, struct weir_err *reterr)
     int rc = WEIR_OK;
     if (app->admin.token_file != NULL) {
         bool absolute = app->admin.token_file[0] == '/';
-        char *path = weir_asprintf("%s%s%s", absolute ? "" : app->folder, absolute ? "" : "/", app->admin.token_file);
-        rc = path == NULL ? weir_err_set(reterr, WEIR_E_NOMEM, "admin: out of memory") : read_token(path, a, reterr);
+        char *path =
+            weir_asprintf("%s%s%s", absolute ? "" : app->folder, absolute ? "" : "/", app->admin.token_file);
+        rc = path == NULL ? weir_err_set(reterr, WEIR_E_NOMEM, "admin: out of memory")
+                          : read_token(path, a, reterr);
         weir_free(path);
     }
     if (rc != WEIR_OK)

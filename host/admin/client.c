@@ -16,8 +16,8 @@ static int connect_to(const char *path, int *ret, struct weir_err *reterr)
     struct sockaddr_un to = {.sun_family = AF_UNIX};
     size_t len = strlen(path);
     if (len >= sizeof to.sun_path)
-        return weir_err_set(reterr, WEIR_E_INVAL, "%s: longer than the %zu bytes of a unix socket's path", path,
-                            sizeof to.sun_path - 1);
+        return weir_err_set(reterr, WEIR_E_INVAL, "%s: longer than the %zu bytes of a unix socket's path",
+                            path, sizeof to.sun_path - 1);
     memcpy(to.sun_path, path, len + 1);
     if (len > 0 && path[0] == '@') /* the abstract namespace, written as everywhere */
         to.sun_path[0] = '\0';
@@ -31,8 +31,8 @@ static int connect_to(const char *path, int *ret, struct weir_err *reterr)
         setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait) != 0)
         rc = weir_err_set(reterr, WEIR_E_IO, "%s: %s", path, strerror(errno));
     else if (connect(fd, (const struct sockaddr *)&to, size) != 0)
-        rc = weir_err_set(reterr, errno == ENOENT || errno == ECONNREFUSED ? WEIR_E_NOHOST : WEIR_E_IO, "%s: %s", path,
-                          errno == ECONNREFUSED ? "nobody listens on it" : strerror(errno));
+        rc = weir_err_set(reterr, errno == ENOENT || errno == ECONNREFUSED ? WEIR_E_NOHOST : WEIR_E_IO,
+                          "%s: %s", path, errno == ECONNREFUSED ? "nobody listens on it" : strerror(errno));
     if (rc != WEIR_OK) {
         (void)close(fd); /* nothing was written */
         return rc;
@@ -109,15 +109,18 @@ static int receive(int fd, struct reading *r, const char *path, struct weir_err 
         if (r->answer->body.failed)
             return weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", path);
         if (e != HPE_OK)
-            return weir_err_set(reterr, WEIR_E_IO, "%s: not an answer of HTTP: %s", path, llhttp_get_error_reason(&parser));
+            return weir_err_set(reterr, WEIR_E_IO, "%s: not an answer of HTTP: %s", path,
+                                llhttp_get_error_reason(&parser));
         if (n == 0)
-            return weir_err_set(reterr, WEIR_E_IO, "%s: the host closed the connection without an answer", path);
+            return weir_err_set(reterr, WEIR_E_IO, "%s: the host closed the connection without an answer",
+                                path);
     }
     r->answer->status = parser.status_code;
     return WEIR_OK;
 }
 
-int weir_client_get(const char *path, const char *target, struct weir_client_answer *ret, struct weir_err *reterr)
+int weir_client_get(const char *path, const char *target, struct weir_client_answer *ret,
+                    struct weir_err *reterr)
 {
     int fd;
     int rc = connect_to(path, &fd, reterr);

@@ -1,13 +1,16 @@
 /* The document of GET /v1/graph, and of `weir graph APP`, which has no live figures:
- * {"app", "state", "pools": [{name, blocking, min, max}], "stages": [{name, kind, what, pool, …}], "edges": [{from, port, to, …}]} */
+ * {"app", "state", "pools": [{name, blocking, min, max}], "stages": [{name, kind, what, pool, …}], "edges":
+ * [{from, port, to, …}]} */
 #include "admin/json_out.h"
 #include "admin/view.h"
 #include "config/app.h"
 #include "core/graph.h"
 
 static const char *const overflow_names[] = {
-    [WEIR_OVERFLOW_REJECT] = "reject",           [WEIR_OVERFLOW_WAIT] = "wait",
-    [WEIR_OVERFLOW_DROP_NEWEST] = "drop_newest", [WEIR_OVERFLOW_DROP_OLDEST] = "drop_oldest",
+    [WEIR_OVERFLOW_REJECT] = "reject",
+    [WEIR_OVERFLOW_WAIT] = "wait",
+    [WEIR_OVERFLOW_DROP_NEWEST] = "drop_newest",
+    [WEIR_OVERFLOW_DROP_OLDEST] = "drop_oldest",
     [WEIR_OVERFLOW_ROUTE] = "route",
 };
 
@@ -66,8 +69,10 @@ static void print_stage(struct weir_json_out *j, const struct weir_view *v, size
     weir_json_close(j, '}');
 }
 
-/* One edge of a port. `emitted` counts the port's accepted emits: the same number on all edges of a fan-out. */
-static void print_edge(struct weir_json_out *j, const struct weir_view *v, size_t stage, size_t port, size_t edge)
+/* One edge of a port. `emitted` counts the port's accepted emits: the same number on all edges of a fan-out.
+ */
+static void print_edge(struct weir_json_out *j, const struct weir_view *v, size_t stage, size_t port,
+                       size_t edge)
 {
     const struct weir_app_stage *s = &v->app->stages[stage];
     const struct weir_app_edge *e = &s->ports[port].edges[edge];

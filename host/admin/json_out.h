@@ -1,5 +1,6 @@
-/* admin/json_out.h - writes JSON into a strbuf, commas and quotes included. The order of calls is the document; that brackets
- * match is the caller's part. A lack of memory shows as out->failed. Owner: the caller; one thread. */
+/* admin/json_out.h - writes JSON into a strbuf, commas and quotes included. The order of calls is the
+ * document; that brackets match is the caller's part. A lack of memory shows as out->failed. Owner: the
+ * caller; one thread. */
 #ifndef WEIR_ADMIN_JSON_OUT_H
 #define WEIR_ADMIN_JSON_OUT_H
 
@@ -14,8 +15,8 @@ struct weir_json_out {
 };
 
 /* `key` is NULL in a list and at the top. */
-void weir_json_open(struct weir_json_out *j, const char *key, char bracket);  /* '{' or '[' */
-void weir_json_close(struct weir_json_out *j, char bracket);                  /* '}' or ']' */
+void weir_json_open(struct weir_json_out *j, const char *key, char bracket);        /* '{' or '[' */
+void weir_json_close(struct weir_json_out *j, char bracket);                        /* '}' or ']' */
 void weir_json_string(struct weir_json_out *j, const char *key, const char *value); /* NULL: null */
 void weir_json_int(struct weir_json_out *j, const char *key, int64_t value);
 void weir_json_uint(struct weir_json_out *j, const char *key, uint64_t value);

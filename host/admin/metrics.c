@@ -1,5 +1,6 @@
-/* Every family is written by one function: its HELP and TYPE once, then a line for each stage or pool. The stages' counters are
- * read once, so that all families of one answer tell of the same moment. docs/metrics.md lists them. */
+/* Every family is written by one function: its HELP and TYPE once, then a line for each stage or pool. The
+ * stages' counters are read once, so that all families of one answer tell of the same moment. docs/metrics.md
+ * lists them. */
 #include "admin/metrics.h"
 
 #include <inttypes.h>
@@ -109,7 +110,10 @@ struct outcome {
     size_t offset; /* of the int64_t in struct weir_ledger_sum */
 };
 
-#define OUTCOME(name) {#name, offsetof(struct weir_ledger_sum, name)}
+#define OUTCOME(name)                                                                                        \
+    {                                                                                                        \
+#name, offsetof(struct weir_ledger_sum, name)                                                        \
+    }
 
 static int64_t ledger_at(const struct weir_ledger_sum *l, size_t offset)
 {
@@ -120,22 +124,26 @@ static int64_t ledger_at(const struct weir_ledger_sum *l, size_t offset)
 
 static void print_events(struct metrics *m)
 {
-    static const struct outcome outcomes[] = {OUTCOME(offered), OUTCOME(rejected), OUTCOME(accepted), OUTCOME(handled),
-                                              OUTCOME(failed),  OUTCOME(expired),  OUTCOME(dropped)};
+    static const struct outcome outcomes[] = {OUTCOME(offered), OUTCOME(rejected), OUTCOME(accepted),
+                                              OUTCOME(handled), OUTCOME(failed),   OUTCOME(expired),
+                                              OUTCOME(dropped)};
     const struct weir_graph *g = m->view->graph;
     family(m, "weir_stage_events_total", "counter",
-           "Events by what became of them: offered = accepted + rejected; accepted ones are handled, failed, expired, dropped, "
+           "Events by what became of them: offered = accepted + rejected; accepted ones are handled, failed, "
+           "expired, dropped, "
            "queued or running.");
     for (size_t i = 0; i < g->stage_count; i++)
         for (size_t o = 0; o < sizeof outcomes / sizeof outcomes[0]; o++)
-            line_int(m, "weir_stage_events_total", LABELS({"stage", g->stages[i].name}, {"outcome", outcomes[o].name}),
+            line_int(m, "weir_stage_events_total",
+                     LABELS({"stage", g->stages[i].name}, {"outcome", outcomes[o].name}),
                      ledger_at(&m->samples[i].ledger, outcomes[o].offset));
 
     family(m, "weir_stage_reasons_total", "counter", "Events that were not handled, by outcome and reason.");
     for (size_t i = 0; i < g->stage_count; i++)
         for (int r = 0; r < WEIR_REASON_COUNT; r++)
             line_int(m, "weir_stage_reasons_total",
-                     LABELS({"stage", g->stages[i].name}, {"outcome", weir_reason_outcome((enum weir_reason)r)},
+                     LABELS({"stage", g->stages[i].name},
+                            {"outcome", weir_reason_outcome((enum weir_reason)r)},
                             {"reason", weir_reason_text((enum weir_reason)r)}),
                      m->samples[i].ledger.reasons[r]);
 }
@@ -235,15 +243,15 @@ static const struct {
     const char *text;
     uint64_t ns;
 } bounds[] = {
-    {"1e-06", 1000},       {"2.5e-06", 2500},      {"5e-06", 5000},       {"1e-05", 10000},      {"2.5e-05", 25000},
-    {"5e-05", 50000},      {"0.0001", 100000},     {"0.00025", 250000},   {"0.0005", 500000},    {"0.001", 1000000},
-    {"0.0025", 2500000},   {"0.005", 5000000},     {"0.01", 10000000},    {"0.025", 25000000},   {"0.05", 50000000},
-    {"0.1", 100000000},    {"0.25", 250000000},    {"0.5", 500000000},    {"1", 1000000000},     {"2.5", 2500000000},
-    {"5", 5000000000},     {"10", 10000000000},
+    {"1e-06", 1000},     {"2.5e-06", 2500},   {"5e-06", 5000},     {"1e-05", 10000},    {"2.5e-05", 25000},
+    {"5e-05", 50000},    {"0.0001", 100000},  {"0.00025", 250000}, {"0.0005", 500000},  {"0.001", 1000000},
+    {"0.0025", 2500000}, {"0.005", 5000000},  {"0.01", 10000000},  {"0.025", 25000000}, {"0.05", 50000000},
+    {"0.1", 100000000},  {"0.25", 250000000}, {"0.5", 500000000},  {"1", 1000000000},   {"2.5", 2500000000},
+    {"5", 5000000000},   {"10", 10000000000},
 };
 
-static void print_histogram(struct metrics *m, const char *bucket, const char *sum, const char *count, const char *stage,
-                            const struct weir_hist_sum *h)
+static void print_histogram(struct metrics *m, const char *bucket, const char *sum, const char *count,
+                            const char *stage, const struct weir_hist_sum *h)
 {
     for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++)
         line_int(m, bucket, LABELS({"stage", stage}, {"le", bounds[i].text}),
@@ -256,16 +264,20 @@ static void print_histogram(struct metrics *m, const char *bucket, const char *s
 static void print_times(struct metrics *m)
 {
     const struct weir_graph *g = m->view->graph;
-    family(m, "weir_queue_wait_seconds", "histogram", "Time in the queue, from acceptance to the handler's start.");
+    family(m, "weir_queue_wait_seconds", "histogram",
+           "Time in the queue, from acceptance to the handler's start.");
     for (size_t i = 0; i < g->stage_count; i++)
         if (has_queue(&g->stages[i]))
             print_histogram(m, "weir_queue_wait_seconds_bucket", "weir_queue_wait_seconds_sum",
-                            "weir_queue_wait_seconds_count", g->stages[i].name, &m->samples[i].ledger.wait_ns);
-    family(m, "weir_stage_service_seconds", "histogram", "Time from the handler's start to its end, suspended time too.");
+                            "weir_queue_wait_seconds_count", g->stages[i].name,
+                            &m->samples[i].ledger.wait_ns);
+    family(m, "weir_stage_service_seconds", "histogram",
+           "Time from the handler's start to its end, suspended time too.");
     for (size_t i = 0; i < g->stage_count; i++)
         if (has_queue(&g->stages[i]))
             print_histogram(m, "weir_stage_service_seconds_bucket", "weir_stage_service_seconds_sum",
-                            "weir_stage_service_seconds_count", g->stages[i].name, &m->samples[i].ledger.service_ns);
+                            "weir_stage_service_seconds_count", g->stages[i].name,
+                            &m->samples[i].ledger.service_ns);
 }
 
 static void print_vm_bytes(struct metrics *m)
@@ -293,7 +305,8 @@ static void print_pools(struct metrics *m)
     for (size_t i = 0; i < g->pool_count; i++)
         line_int(m, "weir_pool_threads", LABELS({"pool", g->pools[i].name}),
                  atomic_load_explicit(&g->pools[i].live, memory_order_relaxed));
-    family(m, "weir_pool_busy_ratio", "gauge", "Share of the last second in which the workers were not parked.");
+    family(m, "weir_pool_busy_ratio", "gauge",
+           "Share of the last second in which the workers were not parked.");
     for (size_t i = 0; i < g->pool_count; i++)
         line_real(m, "weir_pool_busy_ratio", LABELS({"pool", g->pools[i].name}), weir_view_busy(m->view, i));
 }
@@ -316,7 +329,8 @@ static json_t *read_counts(const struct weir_view *v, const struct weir_stage *s
 {
     struct weir_strbuf text = WEIR_STRBUF_INIT;
     json_t *counts = NULL;
-    if (strcmp(v->app->stages[s->index].what, "http") == 0 && weir_view_source_stats(s, &text) && !text.failed)
+    if (strcmp(v->app->stages[s->index].what, "http") == 0 && weir_view_source_stats(s, &text) &&
+        !text.failed)
         counts = json_loadb(text.data, text.len, 0, NULL);
     weir_strbuf_fini(&text);
     return counts;

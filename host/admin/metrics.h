@@ -1,4 +1,5 @@
-/* admin/metrics.h - the Prometheus text format (version 0.0.4) of everything that is counted. Control thread. */
+/* admin/metrics.h - the Prometheus text format (version 0.0.4) of everything that is counted. Control thread.
+ */
 #ifndef WEIR_ADMIN_METRICS_H
 #define WEIR_ADMIN_METRICS_H
 

@@ -24,11 +24,13 @@ static int check_folder(const char *folder, struct weir_err *reterr)
 {
     struct stat st;
     if (lstat(folder, &st) != 0)
-        return weir_err_set(reterr, errno == ENOENT ? WEIR_E_NOTFOUND : WEIR_E_IO, "%s: %s", folder, strerror(errno));
+        return weir_err_set(reterr, errno == ENOENT ? WEIR_E_NOTFOUND : WEIR_E_IO, "%s: %s", folder,
+                            strerror(errno));
     if (!S_ISDIR(st.st_mode))
         return weir_err_set(reterr, WEIR_E_IO, "%s: not a folder", folder);
     if (st.st_uid != geteuid())
-        return weir_err_set(reterr, WEIR_E_IO, "%s: belongs to another user (%lu)", folder, (unsigned long)st.st_uid);
+        return weir_err_set(reterr, WEIR_E_IO, "%s: belongs to another user (%lu)", folder,
+                            (unsigned long)st.st_uid);
     if ((st.st_mode & 077) != 0)
         return weir_err_set(reterr, WEIR_E_IO, "%s: others may enter it (mode %03o, expected 700)", folder,
                             (unsigned)(st.st_mode & 0777));
@@ -50,7 +52,7 @@ static bool is_socket_name(const char *name)
 
 /* What a search has found. */
 struct found {
-    char *path;              /* the last one */
+    char *path; /* the last one */
     size_t count;
     struct weir_strbuf list; /* all, one a line */
 };

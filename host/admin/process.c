@@ -15,7 +15,7 @@ static uint64_t count_fds(void)
     uint64_t n = 0;
     for (struct dirent *e = readdir(dir); e != NULL; e = readdir(dir))
         n += e->d_name[0] != '.';
-    (void)closedir(dir); /* nothing was written */
+    (void)closedir(dir);      /* nothing was written */
     return n > 0 ? n - 1 : 0; /* without the one that lists them */
 }
 

@@ -6,7 +6,7 @@
 
 /* Zero where /proc does not say. */
 struct weir_process {
-    double cpu_s, start_s;  /* CPU time used; start, in seconds since 1970 */
+    double cpu_s, start_s; /* CPU time used; start, in seconds since 1970 */
     uint64_t resident_bytes, virtual_bytes;
     uint64_t open_fds, max_fds;
     uint64_t threads;

@@ -117,7 +117,7 @@ static const struct route {
     bool is_public;
     void (*get)(const struct weir_view *v, struct weir_http_text query, struct weir_route_answer *ret);
 } routes[] = {
-    {"/v1/stats", false, get_stats},   {"/v1/graph", false, get_graph},   {"/metrics", false, get_metrics},
+    {"/v1/stats", false, get_stats},  {"/v1/graph", false, get_graph},    {"/metrics", false, get_metrics},
     {"/health/live", true, get_live}, {"/health/ready", true, get_ready},
 };
 
@@ -140,7 +140,8 @@ void weir_route(const struct weir_view *v, struct weir_http_text method, struct 
 {
     const struct route *r = find(path);
     if (r == NULL) {
-        weir_route_error(ret, 404, "there is nothing at '%.*s'", (int)(path.len < 200 ? path.len : 200), path.data);
+        weir_route_error(ret, 404, "there is nothing at '%.*s'", (int)(path.len < 200 ? path.len : 200),
+                         path.data);
         return;
     }
     if (!text_is(method, "GET") && !text_is(method, "HEAD")) {

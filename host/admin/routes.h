@@ -19,7 +19,8 @@ struct weir_route_answer {
 /* Answers a request. HEAD is answered as GET: who sends it leaves the body out. */
 void weir_route(const struct weir_view *v, struct weir_http_text method, struct weir_http_text path,
                 struct weir_http_text query, struct weir_route_answer *ret);
-/* Whether the path is open to those who have no token: a health probe learns nothing but that the host is there. */
+/* Whether the path is open to those who have no token: a health probe learns nothing but that the host is
+ * there. */
 bool weir_route_is_public(struct weir_http_text path);
 /* Fills `ret` with a status and {"error": text}. */
 void weir_route_error(struct weir_route_answer *ret, int status, const char *fmt, ...)

@@ -59,7 +59,8 @@ static void print_reasons(struct weir_json_out *j, const struct weir_ledger_sum 
     weir_json_close(j, '}');
 }
 
-static void print_queue(struct weir_json_out *j, const struct weir_stage *s, const struct weir_stage_sample *sample)
+static void print_queue(struct weir_json_out *j, const struct weir_stage *s,
+                        const struct weir_stage_sample *sample)
 {
     weir_json_open(j, "queue", '{');
     weir_json_uint(j, "depth", weir_queue_depth(&s->queue));
@@ -133,7 +134,8 @@ void weir_stats_print(const struct weir_view *v, const char *only, struct weir_s
     weir_json_string(&j, "version", weir_build_version());
     weir_json_int(&j, "pid", getpid());
     weir_json_string(&j, "state", weir_view_state(v));
-    weir_json_real(&j, "uptime_s", v->rt == NULL ? 0 : (double)weir_runtime_uptime_ns(v->rt) / (double)WEIR_NS_PER_S);
+    weir_json_real(&j, "uptime_s",
+                   v->rt == NULL ? 0 : (double)weir_runtime_uptime_ns(v->rt) / (double)WEIR_NS_PER_S);
     print_pools(&j, v);
     weir_json_open(&j, "stages", '{');
     for (size_t i = 0; i < v->graph->stage_count; i++)

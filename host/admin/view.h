@@ -1,5 +1,5 @@
-/* admin/view.h - what the admin interface looks at: an application and, if it runs, its graph and runtime. Everything here is
- * borrowed. Control thread. */
+/* admin/view.h - what the admin interface looks at: an application and, if it runs, its graph and runtime.
+ * Everything here is borrowed. Control thread. */
 #ifndef WEIR_ADMIN_VIEW_H
 #define WEIR_ADMIN_VIEW_H
 
@@ -15,8 +15,8 @@ struct weir_stage;
 
 struct weir_view {
     const struct weir_app *app;
-    struct weir_graph *graph;       /* NULL: it does not run */
-    const struct weir_runtime *rt;  /* NULL: nothing is known of its time, its addresses and how busy it is */
+    struct weir_graph *graph;      /* NULL: it does not run */
+    const struct weir_runtime *rt; /* NULL: nothing is known of its time, its addresses and how busy it is */
 };
 
 /* "starting", "running", "draining", "stopped"; without a runtime "stopped". Static. */
@@ -30,8 +30,8 @@ double weir_view_busy(const struct weir_view *v, size_t i);
 /* Appends what source stage `s` counts itself, a JSON object; false: it counts nothing. */
 bool weir_view_source_stats(const struct weir_stage *s, struct weir_strbuf *out);
 
-/* The documents of /v1/stats and /v1/graph. Stats need a graph; `only` limits them to one stage, NULL: all. The graph's
- * live figures are there when it runs. */
+/* The documents of /v1/stats and /v1/graph. Stats need a graph; `only` limits them to one stage, NULL: all.
+ * The graph's live figures are there when it runs. */
 void weir_stats_print(const struct weir_view *v, const char *only, struct weir_strbuf *out);
 void weir_graph_print(const struct weir_view *v, struct weir_strbuf *out);
 

@@ -27,7 +27,7 @@ void weir_inbox_fini(struct weir_inbox *in)
     weir_mutex_fini(&in->mu);
 }
 
-void weir_inbox_wake(struct weir_inbox *in)
+static void wake_locked(struct weir_inbox *in)
 {
     if (atomic_load(&in->parked) && atomic_exchange(&in->parked, false)) /* the first of a burst wakes */
         uv_async_send(&in->wake);
@@ -38,8 +38,8 @@ void weir_inbox_post(struct weir_inbox *in, struct weir_message *m)
     weir_mutex_lock(&in->mu);
     weir_list_append(&in->waiting, &m->node);
     atomic_store(&in->filled, true);
+    wake_locked(in); /* once unlocked, the owner may have delivered the message, and ended because it was the last that it waited for */
     weir_mutex_unlock(&in->mu);
-    weir_inbox_wake(in);
 }
 
 bool weir_inbox_drain(struct weir_inbox *in)

@@ -1,9 +1,10 @@
 /* base/inbox.h - messages to a loop thread, from any thread.
  *
- *   poster: lock, append, unlock, then wake if `parked`      owner: parked = true, drain, poll, parked = false
+ *   poster: lock, append, wake if `parked`, unlock      owner: parked = true, drain, poll, parked = false
  *
- * The owner says it is parked before it looks at the list a last time, the poster appends before it looks at `parked`, both
- * under or around the same lock, so one of the two sees the other: no wake-up is lost, and none is sent to a loop that is awake. */
+ * The owner says it is parked before it looks at `filled` a last time, the poster sets `filled` before it looks at `parked`,
+ * so one of the two sees the other: no wake-up is lost, and none is sent to a loop that is awake. The poster touches nothing after
+ * the unlock: from then on the owner may have delivered the message and be gone. */
 #ifndef WEIR_BASE_INBOX_H
 #define WEIR_BASE_INBOX_H
 
@@ -36,8 +37,6 @@ void weir_inbox_close(struct weir_inbox *in);
 void weir_inbox_fini(struct weir_inbox *in);
 /* Gives `m` to the owner. Never waits for it. Any thread. */
 void weir_inbox_post(struct weir_inbox *in, struct weir_message *m);
-/* Wakes the owner if it is parked, without a message. Any thread. */
-void weir_inbox_wake(struct weir_inbox *in);
 /* Delivers what is waiting; returns whether there was anything. Owner thread. */
 bool weir_inbox_drain(struct weir_inbox *in);
 /* Says that the owner is about to poll without end; false: something is waiting, do not. Owner thread. */

@@ -2,11 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -44,14 +46,22 @@ static bool past_give_up(struct weir_linefile *f)
     return past;
 }
 
+/* How many bytes a write may have that must not block: a pipe that can be written to takes PIPE_BUF, of more it may wait for the rest. */
+static size_t write_max(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? SIZE_MAX : PIPE_BUF;
+}
+
 /* Writes all of it; waits for a slow reader, but not past the end given by close. */
 static void write_out(struct weir_linefile *f, const char *bytes, size_t len)
 {
+    size_t max = write_max(f->fd);
     while (len > 0 && !past_give_up(f)) {
         struct pollfd ready = {.fd = f->fd, .events = POLLOUT};
         if (poll(&ready, 1, 100) <= 0)
             continue;
-        ssize_t n = write(f->fd, bytes, len);
+        ssize_t n = write(f->fd, bytes, len < max ? len : max);
         if (n < 0 && errno != EINTR && errno != EAGAIN)
             return; /* nowhere to say so */
         if (n > 0) {

@@ -59,7 +59,8 @@ static void add_stage_name(struct weir_strbuf *out, const char *file, size_t len
         weir_strbuf_addc(out, '_');
     for (size_t i = 0; i < len && i < 60; i++) {
         char c = (char)tolower((unsigned char)file[i]);
-        weir_strbuf_addc(out, (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ? c : '_');
+        weir_strbuf_addc(out,
+                         (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-' ? c : '_');
     }
 }
 
@@ -70,7 +71,9 @@ static void write_app(struct weir_strbuf *out, const char *file, const char *lis
     add_stage_name(&name, file, strlen(file) - strlen(".lua"));
     const char *stage = name.data != NULL ? name.data : "";
     const char *source = strcmp(stage, "web") == 0 ? "http" : "web";
-    weir_strbuf_addf(out, "weir: 1\nname: \"%s\"\nstages:\n  \"%s\": {source: http, to: \"%s\", listen: ", stage, source, stage);
+    weir_strbuf_addf(out,
+                     "weir: 1\nname: \"%s\"\nstages:\n  \"%s\": {source: http, to: \"%s\", listen: ", stage,
+                     source, stage);
     weir_strbuf_add_json(out, listen, strlen(listen));
     weir_strbuf_addf(out, "}\n  \"%s\": {handler: ", stage);
     weir_strbuf_add_json(out, file, strlen(file));
@@ -88,12 +91,13 @@ static int parse_lua_app(const struct weir_app_arg *a, const char *path, const s
         weir_strbuf_addf(report, "%s: error: there is no such file, or it can't be read\n", path);
         return weir_err_set(reterr, WEIR_E_NOTFOUND, "%s: can't be read", path);
     }
-    char *folder = slash == NULL ? weir_strdup(".") : weir_strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    char *folder =
+        slash == NULL ? weir_strdup(".") : weir_strndup(path, slash == path ? 1 : (size_t)(slash - path));
     struct weir_strbuf text = WEIR_STRBUF_INIT;
     write_app(&text, file, a->listen != NULL ? a->listen : DEFAULT_LISTEN);
-    int rc = folder == NULL || text.failed
-                 ? weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", path)
-                 : weir_app_parse(text.data, text.len, path, folder, a->sets, a->set_count, types, report, ret, reterr);
+    int rc = folder == NULL || text.failed ? weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", path)
+                                           : weir_app_parse(text.data, text.len, path, folder, a->sets,
+                                                            a->set_count, types, report, ret, reterr);
     weir_strbuf_fini(&text);
     weir_free(folder);
     return rc;
@@ -106,14 +110,16 @@ static int check_listen(const struct weir_app_arg *a, const struct weir_cli_comm
     if (a->listen == NULL)
         return WEIR_EXIT_DONE;
     if (!is_lua)
-        return weir_cli_usage(c, "--listen is for one Lua file; here say --set stages.NAME.listen=%s", a->listen);
+        return weir_cli_usage(c, "--listen is for one Lua file; here say --set stages.NAME.listen=%s",
+                              a->listen);
     if (weir_address_parse(a->listen, &address, &why) < 0)
         return weir_cli_usage(c, "--listen %s: %s", a->listen, why.text);
     return WEIR_EXIT_DONE;
 }
 
-static int load(const struct weir_app_arg *a, const char *path, bool is_lua, const struct weir_registry *registry,
-                struct weir_strbuf *report, struct weir_app **ret, struct weir_err *reterr)
+static int load(const struct weir_app_arg *a, const char *path, bool is_lua,
+                const struct weir_registry *registry, struct weir_strbuf *report, struct weir_app **ret,
+                struct weir_err *reterr)
 {
     size_t count = registry->source_count + registry->sink_count;
     const struct weir_app_type **all = weir_calloc(count + 1, sizeof *all);
@@ -130,8 +136,8 @@ static int load(const struct weir_app_arg *a, const char *path, bool is_lua, con
     return rc;
 }
 
-int weir_app_arg_load(const struct weir_app_arg *a, const struct weir_cli_command *c, const struct weir_registry *registry,
-                      struct weir_app **ret)
+int weir_app_arg_load(const struct weir_app_arg *a, const struct weir_cli_command *c,
+                      const struct weir_registry *registry, struct weir_app **ret)
 {
     const char *path = a->path != NULL ? a->path : ".";
     bool is_lua = is_lua_file(path);
@@ -144,7 +150,10 @@ int weir_app_arg_load(const struct weir_app_arg *a, const struct weir_cli_comman
     if (report.len > 0)
         (void)fputs(report.data, stderr); /* where would a failure of stderr be told? */
     if (rc < 0)
-        code = weir_cli_fail(rc == WEIR_E_NOMEM ? WEIR_EXIT_FAILED : WEIR_EXIT_CONFIG, "%s", err.text);
+        code = rc == WEIR_E_NOMEM ? WEIR_EXIT_FAILED : WEIR_EXIT_CONFIG;
+    if (rc == WEIR_E_CONFIG || rc == WEIR_E_NOMEM || (rc < 0 && report.len == 0))
+        (void)weir_cli_fail(code, "%s",
+                            err.text); /* how many; of a file that can't be read the report says all */
     weir_strbuf_fini(&report);
     return code;
 }

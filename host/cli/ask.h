@@ -4,8 +4,9 @@
 
 #include "base/strbuf.h"
 
-/* GET `target` from the host meant by `admin` (NULL: $WEIR_ADMIN, or the only one). DONE: `body`, which the caller has initialised, has the
- * answer. FAILED with `*ret_status` != 0: the host refused, `body` says why; nothing has been said. Other exit codes: it has been said. */
+/* GET `target` from the host meant by `admin` (NULL: $WEIR_ADMIN, or the only one). DONE: `body`, which the
+ * caller has initialised, has the answer. FAILED with `*ret_status` != 0: the host refused, `body` says why;
+ * nothing has been said. Other exit codes: it has been said. */
 int weir_ask(const char *admin, const char *target, struct weir_strbuf *body, int *ret_status);
 /* Says what a refusal's body says: {"error": …}. Returns WEIR_EXIT_FAILED. */
 int weir_ask_refused(const struct weir_strbuf *body, int status);

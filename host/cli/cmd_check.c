@@ -1,4 +1,5 @@
-/* weir check: everything that `weir run` would refuse before it starts, all of it, and what the application may take. */
+/* weir check: everything that `weir run` would refuse before it starts, all of it, and what the application
+ * may take. */
 #include <stdio.h>
 #include <string.h>
 
@@ -17,13 +18,15 @@ static const struct weir_cli_option options[] = {
     {NULL, NULL, NULL},
 };
 
-/* Whether an earlier stage has the same script with the same libraries, so that its problems have been told. */
+/* Whether an earlier stage has the same script with the same libraries, so that its problems have been told.
+ */
 static bool was_checked(const struct weir_app *app, size_t stage)
 {
     const struct weir_app_stage *s = &app->stages[stage];
     for (size_t i = 0; i < stage; i++) {
         const struct weir_app_stage *other = &app->stages[i];
-        if (other->kind != WEIR_APP_HANDLER || strcmp(other->what, s->what) != 0 || other->lib_count != s->lib_count)
+        if (other->kind != WEIR_APP_HANDLER || strcmp(other->what, s->what) != 0 ||
+            other->lib_count != s->lib_count)
             continue;
         size_t same = 0;
         while (same < s->lib_count && strcmp(other->libs[same], s->libs[same]) == 0)
@@ -41,7 +44,8 @@ static size_t check_scripts(const struct weir_app *app, const struct weir_regist
     for (size_t i = 0; i < app->stage_count; i++) {
         const struct weir_app_stage *s = &app->stages[i];
         struct weir_err err;
-        if (s->kind != WEIR_APP_HANDLER || was_checked(app, i) || registry->handlers.check(app, s, &err) == WEIR_OK)
+        if (s->kind != WEIR_APP_HANDLER || was_checked(app, i) ||
+            registry->handlers.check(app, s, &err) == WEIR_OK)
             continue;
         (void)fprintf(stderr, "%s\n", err.text); /* where would a failure of stderr be told? */
         problems++;
@@ -97,10 +101,11 @@ static int say_ok(const struct weir_app *app)
     struct totals t = add_up(app);
     char vms[WEIR_FIGURE_MAX], queues[WEIR_FIGURE_MAX];
     struct weir_strbuf out = WEIR_STRBUF_INIT;
-    weir_strbuf_addf(&out, "ok: %zu stage%s, %zu pool%s, %zu script%s; memory bound: %s in VMs, %s in queues\n\n",
-                     app->stage_count, app->stage_count == 1 ? "" : "s", app->pool_count, app->pool_count == 1 ? "" : "s",
-                     t.scripts, t.scripts == 1 ? "" : "s", weir_figure_bytes(vms, t.vm_bytes),
-                     weir_figure_bytes(queues, t.queue_bytes));
+    weir_strbuf_addf(&out,
+                     "ok: %zu stage%s, %zu pool%s, %zu script%s; memory bound: %s in VMs, %s in queues\n\n",
+                     app->stage_count, app->stage_count == 1 ? "" : "s", app->pool_count,
+                     app->pool_count == 1 ? "" : "s", t.scripts, t.scripts == 1 ? "" : "s",
+                     weir_figure_bytes(vms, t.vm_bytes), weir_figure_bytes(queues, t.queue_bytes));
     print_bounds(app, &out);
     int code = WEIR_EXIT_DONE;
     if (out.failed)
@@ -150,10 +155,13 @@ const struct weir_cli_command weir_cmd_check = {
     .name = "check",
     .words = "[APP] [OPTION]...",
     .summary = "checks an application and its scripts without starting anything",
-    .details = "APP is a folder with a weir.yaml, a YAML file, or one Lua file (default: .). Every script is loaded, its handler\n"
-               "is not called. All problems go to stderr, each with its place; without any, what the application may take in\n"
-               "memory goes to stdout: limits.memory of each VM, one VM for each worker of the stage's pool.\n\n"
-               "exit status: 0 fine; 64 usage; 78 problems\n",
+    .details =
+        "APP is a folder with a weir.yaml, a YAML file, or one Lua file (default: .). Every script is "
+        "loaded, its handler\n"
+        "is not called. All problems go to stderr, each with its place; without any, what the application "
+        "may take in\n"
+        "memory goes to stdout: limits.memory of each VM, one VM for each worker of the stage's pool.\n\n"
+        "exit status: 0 fine; 64 usage; 78 problems\n",
     .options = options,
     .words_max = 1,
     .run = run,

@@ -1,4 +1,5 @@
-/* weir graph: the document of GET /v1/graph (admin/view.h), of a running host or made from a file, drawn in one of three ways. */
+/* weir graph: the document of GET /v1/graph (admin/view.h), of a running host or made from a file, drawn in
+ * one of three ways. */
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
@@ -112,7 +113,8 @@ static int run(const struct weir_registry *registry, int argc, char **argv)
     } else if (code == WEIR_EXIT_DONE) {
         r.app.path = weir_cli_word(&words, 0);
         if (r.app.path == NULL && r.app.set_count > 0)
-            code = weir_cli_usage(&weir_cmd_graph, "--set needs an APP: a running host's values are not changed by looking");
+            code = weir_cli_usage(&weir_cmd_graph,
+                                  "--set needs an APP: a running host's values are not changed by looking");
         else if (r.app.path != NULL && r.admin != NULL)
             code = weir_cli_usage(&weir_cmd_graph, "--admin and APP: say one of them");
         else
@@ -126,7 +128,8 @@ const struct weir_cli_command weir_cmd_graph = {
     .name = "graph",
     .words = "[APP] [OPTION]...",
     .summary = "shows the stages and who sends to whom",
-    .details = "With APP, a folder with a weir.yaml, a YAML file or one Lua file, what it says; without, the running host's graph\n"
+    .details = "With APP, a folder with a weir.yaml, a YAML file or one Lua file, what it says; without, the "
+               "running host's graph\n"
                "with live figures.\n\n"
                "exit status: 0 done; 1 failed; 64 usage; 69 no running host; 78 bad configuration\n",
     .options = options,

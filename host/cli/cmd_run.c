@@ -1,4 +1,5 @@
-/* weir run: the control thread of a host. Its loop has the signals, the runtime's timers and the admin interface. */
+/* weir run: the control thread of a host. Its loop has the signals, the runtime's timers and the admin
+ * interface. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +18,9 @@
 enum { ADMIN, SET, WATCH, LOG_LEVEL, LOG_FORMAT, LISTEN };
 
 static const struct weir_cli_option options[] = {
-    [ADMIN] = {"admin", "SOCK", "path of the admin socket, or 'none' (default: APP.sock in $XDG_RUNTIME_DIR/weir or /tmp/weir-UID)"},
+    [ADMIN] =
+        {"admin", "SOCK",
+         "path of the admin socket, or 'none' (default: APP.sock in $XDG_RUNTIME_DIR/weir or /tmp/weir-UID)"},
     [SET] = {"set", "PATH=VALUE", "sets a value of weir.yaml, as in stages.page.batch=8; may be repeated"},
     [WATCH] = {"watch", NULL, "reload what changes (not in this version)"},
     [LOG_LEVEL] = {"log-level", "LEVEL", "debug, info (default), warn or error"},
@@ -55,10 +58,12 @@ static int read_option(struct request *r, int option, const char *value)
     case SET:
         return weir_app_arg_set(&r->app, &weir_cmd_run, value);
     case WATCH:
-        return weir_cli_usage(&weir_cmd_run, "--watch is not supported by this version: it comes with reload");
+        return weir_cli_usage(&weir_cmd_run,
+                              "--watch is not supported by this version: it comes with reload");
     case LOG_LEVEL:
         if (weir_log_level_named(value) < 0)
-            return weir_cli_usage(&weir_cmd_run, "--log-level is debug, info, warn or error, not '%s'", value);
+            return weir_cli_usage(&weir_cmd_run, "--log-level is debug, info, warn or error, not '%s'",
+                                  value);
         r->level = (enum weir_log_level)weir_log_level_named(value);
         break;
     case LOG_FORMAT:
@@ -73,7 +78,8 @@ static int read_option(struct request *r, int option, const char *value)
     return WEIR_EXIT_DONE;
 }
 
-/* Every connection is a descriptor, and the usual soft limit of 1024 is there for programs that use select(). */
+/* Every connection is a descriptor, and the usual soft limit of 1024 is there for programs that use select().
+ */
 static void raise_descriptor_limit(void)
 {
     struct rlimit limit;
@@ -110,22 +116,32 @@ static void on_signal(uv_signal_t *handle, int number)
     }
 }
 
-static int catch_signals(struct host *h, struct weir_err *reterr)
+static int make_signals(struct host *h, struct weir_err *reterr)
 {
-    for (int i = 0; i < SIGNALS; i++) {
-        int rc = uv_signal_init(&h->loop, &h->signals[i]);
-        if (rc == 0) {
-            h->signals[i].data = h;
-            h->signal_count++;
-            rc = uv_signal_start(&h->signals[i], on_signal, signal_numbers[i]);
-        }
+    for (; h->signal_count < SIGNALS; h->signal_count++) {
+        int rc = uv_signal_init(&h->loop, &h->signals[h->signal_count]);
         if (rc < 0)
             return weir_err_set(reterr, WEIR_E_IO, "signals: %s", uv_strerror(rc));
+        h->signals[h->signal_count].data = h;
     }
     return WEIR_OK;
 }
 
-/* One line, whole, straight to stderr: whoever started us waits for it, whatever the log's level and format. */
+static bool catch_signals(struct host *h)
+{
+    for (int i = 0; i < SIGNALS; i++) {
+        int rc = uv_signal_start(&h->signals[i], on_signal, signal_numbers[i]);
+        if (rc < 0) {
+            weir_log(WEIR_LOG_ERROR, "host", NULL, "signal %d can't be caught: %s", signal_numbers[i],
+                     uv_strerror(rc));
+            return false;
+        }
+    }
+    return true;
+}
+
+/* One line, whole, straight to stderr: whoever started us waits for it, whatever the log's level and format.
+ */
 static void say_ready(const struct host *h)
 {
     struct weir_strbuf line = WEIR_STRBUF_INIT;
@@ -147,10 +163,10 @@ static void log_admin(const struct host *h)
         weir_log(WEIR_LOG_INFO, "admin", NULL, "listening on %s", weir_admin_address(h->admin));
 }
 
-static int start(struct host *h, const struct request *r, const struct weir_app *app, const struct weir_registry *registry,
-                 struct weir_strbuf *report, struct weir_err *reterr)
+static int start(struct host *h, const struct request *r, const struct weir_app *app,
+                 const struct weir_registry *registry, struct weir_strbuf *report, struct weir_err *reterr)
 {
-    int rc = catch_signals(h, reterr);
+    int rc = make_signals(h, reterr);
     if (rc == WEIR_OK)
         rc = weir_runtime_create(app, registry, &h->loop, report, &h->rt, reterr);
     if (rc < 0)
@@ -164,13 +180,15 @@ static int start(struct host *h, const struct request *r, const struct weir_app 
     return rc;
 }
 
-/* Closes everything, in any state of a start. The admin interface goes first: it reads what the runtime frees. */
+/* Closes everything, in any state of a start. The admin interface goes first: it reads what the runtime
+ * frees. */
 static void finish(struct host *h)
 {
     weir_admin_close(h->admin);
     for (size_t i = 0; i < h->signal_count; i++)
         uv_close((uv_handle_t *)&h->signals[i], NULL);
-    (void)uv_run(&h->loop, UV_RUN_DEFAULT); /* until they are closed; whether handles are left is asked below */
+    (void)uv_run(&h->loop,
+                 UV_RUN_DEFAULT); /* until they are closed; whether handles are left is asked below */
     weir_admin_destroy(h->admin);
     weir_runtime_destroy(h->rt);
     (void)uv_run(&h->loop, UV_RUN_DEFAULT);
@@ -178,12 +196,8 @@ static void finish(struct host *h)
         weir_log(WEIR_LOG_ERROR, "host", NULL, "handles are left in the control thread's loop");
 }
 
-static int exit_code(int rc)
-{
-    return rc == WEIR_E_CONFIG || rc == WEIR_E_SCRIPT || rc == WEIR_E_NOTFOUND ? WEIR_EXIT_CONFIG : WEIR_EXIT_FAILED;
-}
-
-/* Whether a handler still blocks its worker after the drain has given it up: its thread uses everything there is. */
+/* Whether a handler still blocks its worker after the drain has given it up: its thread uses everything there
+ * is. */
 static bool is_stuck(struct host *h)
 {
     struct weir_graph *g = weir_runtime_graph(h->rt);
@@ -193,13 +207,49 @@ static bool is_stuck(struct host *h)
     return left > 0;
 }
 
-/* Ends the process around a thread that can't be ended: nothing may be freed under it. The admin socket's file goes. */
+/* Ends the process around a thread that can't be ended: nothing may be freed under it. The admin socket's
+ * file goes. */
 static void leave_stuck(struct host *h)
 {
     weir_log(WEIR_LOG_ERROR, "host", NULL, "a handler does not come back; ending without it");
     weir_admin_close(h->admin);
     weir_log_stop();
     _exit(WEIR_EXIT_FAILED);
+}
+
+/* Serves until it is told to stop. Signals are caught only now: a script that does not come back while it is
+ * loaded can be ended like any program. */
+static int serve(struct host *h)
+{
+    int code = WEIR_EXIT_DONE;
+    if (!catch_signals(h)) {
+        code = WEIR_EXIT_FAILED;
+        weir_runtime_stop(h->rt, on_stopped, h);
+    } else {
+        log_admin(h);
+        say_ready(h);
+    }
+    (void)uv_run(&h->loop, UV_RUN_DEFAULT); /* until on_stopped */
+    if (is_stuck(h))
+        leave_stuck(h);
+    if (weir_runtime_was_cut(h->rt)) {
+        weir_log(WEIR_LOG_WARN, "host", NULL, "stopped before everything was finished");
+        code = WEIR_EXIT_FAILED;
+    }
+    return code;
+}
+
+/* Says why it did not start. Places in scripts stand at the beginnings of lines, as compilers write them. */
+static int say_why(int rc, const struct weir_strbuf *report, const struct weir_err *err)
+{
+    bool bad = report->len > 0 || rc == WEIR_E_CONFIG || rc == WEIR_E_SCRIPT || rc == WEIR_E_NOTFOUND;
+    if (report->len > 0)
+        (void)fputs(report->data, stderr); /* where would a failure of stderr be told? */
+    if (rc == WEIR_E_SCRIPT && report->len == 0)
+        (void)fprintf(stderr, "%s\n", err->text);
+    else
+        (void)weir_cli_fail(0, "%s", err->text);
+    return bad ? WEIR_EXIT_CONFIG : WEIR_EXIT_FAILED;
 }
 
 static int host_app(const struct request *r, const struct weir_app *app, const struct weir_registry *registry)
@@ -209,25 +259,14 @@ static int host_app(const struct request *r, const struct weir_app *app, const s
     struct weir_strbuf report = WEIR_STRBUF_INIT;
     if (uv_loop_init(&h.loop) != 0)
         return weir_cli_fail(WEIR_EXIT_FAILED, "the control thread's loop can't be made");
-    int rc = start(&h, r, app, registry, &report, &err), code = WEIR_EXIT_DONE;
-    if (rc == WEIR_OK) {
-        log_admin(&h);
-        say_ready(&h);
-        (void)uv_run(&h.loop, UV_RUN_DEFAULT); /* until on_stopped */
-        if (is_stuck(&h))
-            leave_stuck(&h);
-        if (weir_runtime_was_cut(h.rt))
-            code = WEIR_EXIT_FAILED;
-    }
+    int code = WEIR_EXIT_DONE, rc = start(&h, r, app, registry, &report, &err);
+    if (rc == WEIR_OK)
+        code = serve(&h);
     finish(&h);
     weir_log_stop();
-    if (report.len > 0)
-        (void)fputs(report.data, stderr); /* where would a failure of stderr be told? */
-    weir_strbuf_fini(&report);
     if (rc < 0)
-        return weir_cli_fail(exit_code(rc), "%s", err.text);
-    if (code != WEIR_EXIT_DONE)
-        return weir_cli_fail(code, "stopped before everything was finished");
+        code = say_why(rc, &report, &err);
+    weir_strbuf_fini(&report);
     return code;
 }
 
@@ -274,10 +313,13 @@ const struct weir_cli_command weir_cmd_run = {
     .name = "run",
     .words = "[APP] [OPTION]...",
     .summary = "runs an application",
-    .details = "APP is a folder with a weir.yaml, a YAML file, or one Lua file, which is served over HTTP (default: .).\n"
-               "When all sources listen, a line 'ready ADDRESS...' is written to stderr. SIGTERM and SIGINT finish what is\n"
+    .details = "APP is a folder with a weir.yaml, a YAML file, or one Lua file, which is served over HTTP "
+               "(default: .).\n"
+               "When all sources listen, a line 'ready ADDRESS...' is written to stderr. SIGTERM and SIGINT "
+               "finish what is\n"
                "under way, then end it; a second one ends it at once. SIGUSR1 opens log files anew.\n\n"
-               "exit status: 0 stopped, all finished; 1 failed, or events had to be dropped; 64 usage; 78 bad configuration or script\n",
+               "exit status: 0 stopped, all finished; 1 failed, or events had to be dropped; 64 usage; 78 "
+               "bad configuration or script\n",
     .options = options,
     .words_max = 1,
     .run = run,

@@ -39,7 +39,8 @@ static int parse(const struct weir_strbuf *body, json_t **ret)
 {
     json_error_t why;
     *ret = json_loadb(body->data != NULL ? body->data : "", body->len, 0, &why);
-    return *ret != NULL ? WEIR_EXIT_DONE : weir_cli_fail(WEIR_EXIT_FAILED, "the host's answer is not JSON: %s", why.text);
+    return *ret != NULL ? WEIR_EXIT_DONE
+                        : weir_cli_fail(WEIR_EXIT_FAILED, "the host's answer is not JSON: %s", why.text);
 }
 
 /* The host knows no such stage: names the nearest, and all that there are. */
@@ -61,8 +62,8 @@ static int unknown_stage(const struct request *r)
         }
         const char *best = weir_nearest_best(&near);
         code = weir_cli_fail(WEIR_EXIT_FAILED, "there is no stage '%s'%s%s%s; there are: %s", r->stage,
-                             best != NULL ? " (did you mean '" : "", best != NULL ? best : "", best != NULL ? "'?)" : "",
-                             names.data != NULL ? names.data : "none");
+                             best != NULL ? " (did you mean '" : "", best != NULL ? best : "",
+                             best != NULL ? "'?)" : "", names.data != NULL ? names.data : "none");
     } else if (status != 0 && status != 200) {
         code = weir_ask_refused(&body, status);
     }
@@ -138,8 +139,10 @@ const struct weir_cli_command weir_cmd_stats = {
     .name = "stats",
     .words = "[STAGE] [OPTION]...",
     .summary = "shows what became of every event, queues and times of the running host",
-    .details = "Columns: QUEUE is depth/capacity; ACCEPTED = HANDLED + FAILED + EXPIRED + DROPPED + queued + RUNNING; WAIT is the\n"
-               "time in the queue, SERVICE that of a handler call, as median/99th percentile. With STAGE, everything about one.\n\n"
+    .details = "Columns: QUEUE is depth/capacity; ACCEPTED = HANDLED + FAILED + EXPIRED + DROPPED + queued + "
+               "RUNNING; WAIT is the\n"
+               "time in the queue, SERVICE that of a handler call, as median/99th percentile. With STAGE, "
+               "everything about one.\n\n"
                "exit status: 0 done; 1 failed, or there is no such stage; 64 usage; 69 no running host\n",
     .options = options,
     .words_max = 1,

@@ -16,7 +16,8 @@ static const struct weir_cli_option options[] = {
 static void print_text(struct weir_strbuf *out)
 {
     struct weir_build_library library;
-    weir_strbuf_addf(out, "weir %s\nbuild: %s, %s", weir_build_version(), weir_build_type(), weir_build_compiler());
+    weir_strbuf_addf(out, "weir %s\nbuild: %s, %s", weir_build_version(), weir_build_type(),
+                     weir_build_compiler());
     if (weir_build_testing())
         weir_strbuf_adds(out, ", test hooks");
     if (weir_build_sanitizers()[0] != '\0')

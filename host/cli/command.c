@@ -43,7 +43,8 @@ int weir_cli_usage(const struct weir_cli_command *c, const char *fmt, ...)
 static void print_option(const struct weir_cli_option *o)
 {
     char left[64];
-    (void)snprintf(left, sizeof left, "--%s%s%s", o->name, o->value != NULL ? " " : "", o->value != NULL ? o->value : "");
+    (void)snprintf(left, sizeof left, "--%s%s%s", o->name, o->value != NULL ? " " : "",
+                   o->value != NULL ? o->value : "");
     printf("  %-24s %s\n", left, o->help);
 }
 
@@ -115,9 +116,11 @@ static int end_of_options(struct weir_cli_words *w)
     size_t words = (size_t)(w->argc - optind);
     if (words <= w->command->words_max)
         return WEIR_CLI_END;
-    w->exit = weir_cli_usage(w->command, "what is '%s'? It takes %s%zu argument%s", w->argv[optind + (int)w->command->words_max],
-                             w->command->words_max > 0 ? "at most " : "", w->command->words_max,
-                             w->command->words_max == 1 ? "" : "s");
+    const char *extra = w->argv[optind + (int)w->command->words_max];
+    if (w->command->words_max == 0)
+        w->exit = weir_cli_usage(w->command, "what is '%s'? There is nothing to name here", extra);
+    else
+        w->exit = weir_cli_usage(w->command, "what is '%s'? It takes '%s'", extra, w->command->words);
     return WEIR_CLI_STOP;
 }
 
@@ -127,8 +130,8 @@ int weir_cli_next(struct weir_cli_words *w, const char **ret_value)
     size_t n = count_options(w->command);
     for (size_t i = 0; i < n && i < WEIR_CLI_OPTIONS_MAX; i++)
         options[i] = (struct option){w->command->options[i].name,
-                                     w->command->options[i].value != NULL ? required_argument : no_argument, NULL,
-                                     BASE + (int)i};
+                                     w->command->options[i].value != NULL ? required_argument : no_argument,
+                                     NULL, BASE + (int)i};
     options[n] = (struct option){"help", no_argument, NULL, HELP};
     int found = getopt_long(w->argc, w->argv, ":h", options, NULL);
     if (found == -1)

@@ -1,5 +1,6 @@
-/* cli/command.h - what a command of the program is, and how its words are read. A command is one constant in a file of its own
- * (cmd_NAME.c); main.c has the table. Results go to stdout, diagnostics to stderr. One thread. */
+/* cli/command.h - what a command of the program is, and how its words are read. A command is one constant in
+ * a file of its own (cmd_NAME.c); main.c has the table. Results go to stdout, diagnostics to stderr. One
+ * thread. */
 #ifndef WEIR_CLI_COMMAND_H
 #define WEIR_CLI_COMMAND_H
 
@@ -29,8 +30,9 @@ struct weir_cli_command {
     const char *words;   /* after the name in the usage line: "[APP] [options]" */
     const char *summary; /* one line */
     const char *details; /* more of the help, NULL: none; ends in a line break */
-    const struct weir_cli_option *options; /* up to one without a name; --help is there without being written */
-    size_t words_max;    /* how many words besides options it takes */
+    const struct weir_cli_option
+        *options;     /* up to one without a name; --help is there without being written */
+    size_t words_max; /* how many words besides options it takes */
     /* `argv[0]` is the command's name. Returns the exit code. */
     int (*run)(const struct weir_registry *registry, int argc, char **argv);
 };
@@ -46,14 +48,16 @@ struct weir_cli_words {
 enum { WEIR_CLI_END = -1, WEIR_CLI_STOP = -2 };
 
 void weir_cli_words_init(struct weir_cli_words *w, const struct weir_cli_command *c, int argc, char **argv);
-/* The next option: its index in the command's options, and its value. END: no more, the rest is weir_cli_word's. STOP: --help has been
- * answered, or what is wrong has been said: end with `w->exit`. Options may stand before or after other words. */
+/* The next option: its index in the command's options, and its value. END: no more, the rest is
+ * weir_cli_word's. STOP: --help has been answered, or what is wrong has been said: end with `w->exit`.
+ * Options may stand before or after other words. */
 int weir_cli_next(struct weir_cli_words *w, const char **ret_value);
 /* After END: the i-th word besides options; NULL: there are not so many. */
 const char *weir_cli_word(const struct weir_cli_words *w, size_t i);
 
 /* "weir run: text (see 'weir run --help')" on stderr. Returns WEIR_EXIT_USAGE. */
-int weir_cli_usage(const struct weir_cli_command *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int weir_cli_usage(const struct weir_cli_command *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 /* "weir: text" on stderr. Returns `code`. */
 int weir_cli_fail(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* The help of a command on stdout. */
@@ -61,6 +65,7 @@ void weir_cli_help(const struct weir_cli_command *c);
 /* Writes out stdout and says so if that failed (a full disk); the exit code then, else `code`. */
 int weir_cli_finish(int code);
 
-extern const struct weir_cli_command weir_cmd_run, weir_cmd_check, weir_cmd_graph, weir_cmd_stats, weir_cmd_version;
+extern const struct weir_cli_command weir_cmd_run, weir_cmd_check, weir_cmd_graph, weir_cmd_stats,
+    weir_cmd_version;
 
 #endif

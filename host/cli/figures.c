@@ -38,7 +38,8 @@ const char *weir_figure_bytes(char out[WEIR_FIGURE_MAX], uint64_t n)
         value /= 1024;
         unit++;
     }
-    const char *format = unit == 0 || value == (double)(uint64_t)value || value >= 99.95 ? "%.0f%s" : "%.1f%s";
+    const char *format =
+        unit == 0 || value == (double)(uint64_t)value || value >= 99.95 ? "%.0f%s" : "%.1f%s";
     (void)snprintf(out, WEIR_FIGURE_MAX, format, value, units[unit]); /* it fits */
     return out;
 }

@@ -31,10 +31,12 @@ static void describe_queue(const json_t *stage, struct weir_strbuf *out)
     const json_t *queue = json_object_get(stage, "queue");
     char bytes[WEIR_FIGURE_MAX];
     if (queue == NULL) {
-        weir_strbuf_addf(out, "%s", json_object_get(stage, "address") != NULL ? text_of(stage, "address") : "-");
+        weir_strbuf_addf(out, "%s",
+                         json_object_get(stage, "address") != NULL ? text_of(stage, "address") : "-");
         return;
     }
-    weir_strbuf_addf(out, "%" JSON_INTEGER_FORMAT ", %s, ", json_integer_value(json_object_get(queue, "capacity")),
+    weir_strbuf_addf(out, "%" JSON_INTEGER_FORMAT ", %s, ",
+                     json_integer_value(json_object_get(queue, "capacity")),
                      weir_figure_bytes(bytes, (uint64_t)int_of(queue, "bytes")));
     add_overflow(queue, out);
     weir_strbuf_addf(out, ", %s", text_of(queue, "order"));
@@ -44,7 +46,8 @@ static void describe_queue(const json_t *stage, struct weir_strbuf *out)
 
 static void add_live(struct weir_table *table, const json_t *stage)
 {
-    static const char *const keys[] = {"depth", "running", "handled", "rejected", "failed", "expired", "dropped"};
+    static const char *const keys[] = {"depth",  "running", "handled", "rejected",
+                                       "failed", "expired", "dropped"};
     const json_t *live = json_object_get(stage, "live");
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         if (live != NULL)
@@ -61,8 +64,9 @@ static void add_live(struct weir_table *table, const json_t *stage)
 static void draw_stages(const json_t *graph, bool live, struct weir_strbuf *out)
 {
     static const char *const plain[] = {"STAGE", "KIND", "WHAT", "POOL", "QUEUE", NULL};
-    static const char *const lively[] = {"STAGE",    "KIND",      "WHAT",    "POOL",     "QUEUE",    ">DEPTH", ">RUNNING",
-                                         ">HANDLED", ">REJECTED", ">FAILED", ">EXPIRED", ">DROPPED", ">PER SECOND", NULL};
+    static const char *const lively[] = {"STAGE",    "KIND",     "WHAT",        "POOL",      "QUEUE",
+                                         ">DEPTH",   ">RUNNING", ">HANDLED",    ">REJECTED", ">FAILED",
+                                         ">EXPIRED", ">DROPPED", ">PER SECOND", NULL};
     struct weir_table table;
     size_t i;
     const json_t *stage;
@@ -111,7 +115,8 @@ static void draw_edges(const json_t *graph, bool live, struct weir_strbuf *out)
         struct weir_strbuf policy = WEIR_STRBUF_INIT;
         add_overflow(own ? edge : queue_of(graph, text_of(edge, "to")), &policy);
         weir_table_add(&table, "%s", text_of(edge, "from"));
-        weir_table_add(&table, "%s%s", text_of(edge, "port"), json_is_true(json_object_get(edge, "fan_out")) ? " (copy)" : "");
+        weir_table_add(&table, "%s%s", text_of(edge, "port"),
+                       json_is_true(json_object_get(edge, "fan_out")) ? " (copy)" : "");
         weir_table_add(&table, "%s", text_of(edge, "to"));
         weir_table_add(&table, "%s%s", policy.data != NULL ? policy.data : "", own ? " (this edge)" : "");
         if (live)
@@ -179,13 +184,15 @@ void weir_graph_draw_dot(const json_t *graph, struct weir_strbuf *out)
         weir_strbuf_addf(out, "  \"%s\" [label=\"%s\\n", text_of(one, "name"), text_of(one, "name"));
         add_label(out, text_of(one, "what"), "\\\"");
         add_live_label(out, one, "\\n");
-        bool source = strcmp(text_of(one, "kind"), "source") == 0, sink = strcmp(text_of(one, "kind"), "sink") == 0;
+        bool source = strcmp(text_of(one, "kind"), "source") == 0,
+             sink = strcmp(text_of(one, "kind"), "sink") == 0;
         weir_strbuf_addf(out, "\"%s];\n", source ? ", shape=cds" : sink ? ", shape=cylinder" : "");
     }
     json_array_foreach(json_object_get(graph, "edges"), i, one)
     {
         bool own = json_object_get(one, "overflow") != NULL;
-        weir_strbuf_addf(out, "  \"%s\" -> \"%s\" [label=\"%s", text_of(one, "from"), text_of(one, "to"), text_of(one, "port"));
+        weir_strbuf_addf(out, "  \"%s\" -> \"%s\" [label=\"%s", text_of(one, "from"), text_of(one, "to"),
+                         text_of(one, "port"));
         if (own)
             weir_strbuf_addf(out, "\\n%s", text_of(one, "overflow"));
         if (json_object_get(one, "emitted") != NULL)
@@ -215,7 +222,8 @@ void weir_graph_draw_mermaid(const json_t *graph, struct weir_strbuf *out)
     weir_strbuf_adds(out, "flowchart LR\n");
     json_array_foreach(json_object_get(graph, "stages"), i, one)
     {
-        bool source = strcmp(text_of(one, "kind"), "source") == 0, sink = strcmp(text_of(one, "kind"), "sink") == 0;
+        bool source = strcmp(text_of(one, "kind"), "source") == 0,
+             sink = strcmp(text_of(one, "kind"), "sink") == 0;
         weir_strbuf_addf(out, "  s%zu%s\"%s<br>", i, source ? "([" : sink ? "[(" : "[", text_of(one, "name"));
         add_label(out, text_of(one, "what"), "#quot;");
         add_live_label(out, one, "<br>");
@@ -223,7 +231,8 @@ void weir_graph_draw_mermaid(const json_t *graph, struct weir_strbuf *out)
     }
     json_array_foreach(json_object_get(graph, "edges"), i, one)
     {
-        weir_strbuf_addf(out, "  s%zu -->|\"%s", number_of(graph, text_of(one, "from")), text_of(one, "port"));
+        weir_strbuf_addf(out, "  s%zu -->|\"%s", number_of(graph, text_of(one, "from")),
+                         text_of(one, "port"));
         if (json_object_get(one, "emitted") != NULL)
             weir_strbuf_addf(out, "<br>%lld", (long long)int_of(one, "emitted"));
         weir_strbuf_addf(out, "\"| s%zu\n", number_of(graph, text_of(one, "to")));

@@ -1,5 +1,5 @@
-/* cli/graph_draw.h - draws the document of /v1/graph (admin/graph_print.c). What a document lacks is left out, so that one of another
- * version can be drawn. Pure. A lack of memory shows as out->failed. */
+/* cli/graph_draw.h - draws the document of /v1/graph (admin/graph_print.c). What a document lacks is left
+ * out, so that one of another version can be drawn. Pure. A lack of memory shows as out->failed. */
 #ifndef WEIR_CLI_GRAPH_DRAW_H
 #define WEIR_CLI_GRAPH_DRAW_H
 

@@ -36,7 +36,8 @@ static char *script_path(const struct weir_app *app, const struct weir_app_stage
     return weir_asprintf("%s/%s", app->folder, stage->what);
 }
 
-static struct weir_lua_options lua_options(const struct weir_app *app, const struct weir_app_stage *stage, const char *file)
+static struct weir_lua_options lua_options(const struct weir_app *app, const struct weir_app_stage *stage,
+                                           const char *file)
 {
     return (struct weir_lua_options){.file = file,
                                      .folder = app->folder,
@@ -61,8 +62,8 @@ static void script_destroy(void *self)
     weir_free(s);
 }
 
-static int load_script(const struct weir_app *app, const struct weir_app_stage *stage, struct weir_handler_maker *ret,
-                       bool *takes_batches, struct weir_err *reterr)
+static int load_script(const struct weir_app *app, const struct weir_app_stage *stage,
+                       struct weir_handler_maker *ret, bool *takes_batches, struct weir_err *reterr)
 {
     struct script *s = weir_calloc(1, sizeof *s);
     if (s == NULL)
@@ -81,7 +82,8 @@ static int load_script(const struct weir_app *app, const struct weir_app_stage *
     return WEIR_OK;
 }
 
-static int check_script(const struct weir_app *app, const struct weir_app_stage *stage, struct weir_err *reterr)
+static int check_script(const struct weir_app *app, const struct weir_app_stage *stage,
+                        struct weir_err *reterr)
 {
     char *file = script_path(app, stage);
     if (file == NULL)
@@ -104,7 +106,8 @@ static const struct weir_cli_command *find_command(const char *name)
 
 static void print_usage(FILE *to)
 {
-    (void)fputs("usage: weir COMMAND [ARGUMENT]...\n\n", to); /* stdout is checked at the end; stderr can't be helped */
+    (void)fputs("usage: weir COMMAND [ARGUMENT]...\n\n",
+                to); /* stdout is checked at the end; stderr can't be helped */
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         (void)fprintf(to, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
     (void)fputs("  help       tells about a command: weir help COMMAND\n", to);

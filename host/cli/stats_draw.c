@@ -25,7 +25,8 @@ static const char *text_at(const json_t *object, const char *key)
 static void draw_head(const json_t *stats, struct weir_strbuf *out)
 {
     char up[WEIR_FIGURE_MAX];
-    weir_strbuf_addf(out, "%s  pid %lld  %s  up %s\n", text_at(stats, "app"), int_at(stats, "pid", NULL), text_at(stats, "state"),
+    weir_strbuf_addf(out, "%s  pid %lld  %s  up %s\n", text_at(stats, "app"), int_at(stats, "pid", NULL),
+                     text_at(stats, "state"),
                      weir_figure_seconds(up, json_number_value(json_object_get(stats, "uptime_s"))));
 }
 
@@ -56,7 +57,8 @@ static void add_times(struct weir_table *table, const json_t *times)
 
 static void add_stage(struct weir_table *table, const char *name, const json_t *stage)
 {
-    static const char *const outcomes[] = {"accepted", "rejected", "handled", "failed", "expired", "dropped", "running"};
+    static const char *const outcomes[] = {"accepted", "rejected", "handled", "failed",
+                                           "expired",  "dropped",  "running"};
     bool source = strcmp(text_at(stage, "kind"), "source") == 0;
     weir_table_add(table, "%s", name);
     weir_table_add(table, "%s", text_at(stage, "kind"));
@@ -76,9 +78,9 @@ static void add_stage(struct weir_table *table, const char *name, const json_t *
 
 void weir_stats_draw(const json_t *stats, struct weir_strbuf *out)
 {
-    static const char *const titles[] = {"STAGE",   "KIND",     "POOL",     ">QUEUE",   ">ACCEPTED", ">REJECTED",   ">HANDLED",
-                                         ">FAILED", ">EXPIRED", ">DROPPED", ">RUNNING", ">WAIT",     ">SERVICE", ">PER SECOND",
-                                         NULL};
+    static const char *const titles[] = {"STAGE",     "KIND",     "POOL",     ">QUEUE",      ">ACCEPTED",
+                                         ">REJECTED", ">HANDLED", ">FAILED",  ">EXPIRED",    ">DROPPED",
+                                         ">RUNNING",  ">WAIT",    ">SERVICE", ">PER SECOND", NULL};
     struct weir_table table;
     const char *name;
     json_t *stage;
@@ -128,11 +130,13 @@ static void draw_queue(const json_t *stage, struct weir_strbuf *out)
 {
     char bytes[WEIR_FIGURE_MAX], most[WEIR_FIGURE_MAX];
     weir_strbuf_addf(out, "%-9s %lld of %lld events, %s of %s\n", "queue", int_at(stage, "queue", "depth"),
-                     int_at(stage, "queue", "capacity"), weir_figure_bytes(bytes, (uint64_t)int_at(stage, "queue", "bytes")),
+                     int_at(stage, "queue", "capacity"),
+                     weir_figure_bytes(bytes, (uint64_t)int_at(stage, "queue", "bytes")),
                      weir_figure_bytes(most, (uint64_t)int_at(stage, "queue", "capacity_bytes")));
     draw_times("wait", at(stage, "queue", "wait_us"), out);
     draw_times("service", at(stage, "service_us", NULL), out);
-    weir_strbuf_addf(out, "%-9s %.1f per second\n", "rate", json_number_value(json_object_get(stage, "rate")));
+    weir_strbuf_addf(out, "%-9s %.1f per second\n", "rate",
+                     json_number_value(json_object_get(stage, "rate")));
 }
 
 void weir_stats_draw_stage(const json_t *stats, const char *name, struct weir_strbuf *out)
@@ -142,8 +146,8 @@ void weir_stats_draw_stage(const json_t *stats, const char *name, struct weir_st
     const char *outcome;
     json_t *reasons;
     draw_head(stats, out);
-    weir_strbuf_addf(out, "\n%-9s %s, %s in pool %s, generation %lld\n", "stage", name, text_at(stage, "kind"),
-                     text_at(stage, "pool"), int_at(stage, "generation", NULL));
+    weir_strbuf_addf(out, "\n%-9s %s, %s in pool %s, generation %lld\n", "stage", name,
+                     text_at(stage, "kind"), text_at(stage, "pool"), int_at(stage, "generation", NULL));
     if (json_object_get(stage, "address") != NULL)
         weir_strbuf_addf(out, "%-9s %s\n", "address", text_at(stage, "address"));
     if (strcmp(text_at(stage, "kind"), "source") != 0) {
@@ -156,6 +160,7 @@ void weir_stats_draw_stage(const json_t *stats, const char *name, struct weir_st
     }
     draw_numbers("emitted", json_object_get(stage, "emitted"), out);
     if (int_at(stage, "vm_bytes", NULL) > 0)
-        weir_strbuf_addf(out, "%-9s %s\n", "VMs", weir_figure_bytes(bytes, (uint64_t)int_at(stage, "vm_bytes", NULL)));
+        weir_strbuf_addf(out, "%-9s %s\n", "VMs",
+                         weir_figure_bytes(bytes, (uint64_t)int_at(stage, "vm_bytes", NULL)));
     draw_numbers("http", json_object_get(stage, "http"), out);
 }

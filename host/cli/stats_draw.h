@@ -1,5 +1,5 @@
-/* cli/stats_draw.h - the document of /v1/stats (admin/stats.c) for people. What a document lacks is left out. Pure. A lack of
- * memory shows as out->failed. */
+/* cli/stats_draw.h - the document of /v1/stats (admin/stats.c) for people. What a document lacks is left out.
+ * Pure. A lack of memory shows as out->failed. */
 #ifndef WEIR_CLI_STATS_DRAW_H
 #define WEIR_CLI_STATS_DRAW_H
 

@@ -9,7 +9,8 @@
 enum { WEIR_TABLE_COLUMNS = 24 };
 
 struct weir_table {
-    const char *const *titles; /* NULL at the end; a title that begins with '>' is of a column of numbers, set to the right */
+    const char *const *titles; /* NULL at the end; a title that begins with '>' is of a column of numbers, set
+                                  to the right */
     size_t columns;
     struct weir_strbuf cells; /* all of them, in order, each with a NUL at its end */
     size_t count;

@@ -9,6 +9,7 @@
 #define WEIR_CORE_WORKER_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -48,7 +49,7 @@ struct weir_worker {
     _Atomic unsigned orders;  /* [atomic acq/rel] given by control */
     _Atomic unsigned quiet_for; /* [atomic acq/rel] the orders under which it was quiet: no source had anything under way; CANCEL: done */
     _Atomic uint64_t idle_ns; /* [atomic relaxed, one writer] time parked */
-    uv_sem_t started;         /* the thread has started its sources, or failed to */
+    sem_t started;            /* the thread has started its sources, or failed to */
     struct weir_err start_err; /* [const] after `started` */
     struct weir_worker *parked_next; /* [pool mu] */
     bool parked;              /* [pool mu] on the pool's stack */

@@ -2,6 +2,7 @@
  * fits into one piece costs one trip there. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,10 +21,13 @@ struct weir_http_file {
     uv_work_t work;
     struct weir_http_exchange *ex;
     bool working, dead;
-    int status;                       /* asked for */
+    _Atomic unsigned handed;          /* [atomic acq/rel] libuv orders loop and thread itself; this says so to ThreadSanitizer, which can't
+                                       * see into it */
+    int status;                       /* asked for, then what becomes of it */
     int error;                        /* an errno, or 0 */
     int fd;
-    uint64_t offset, left;
+    uint64_t offset, left, length;    /* length: of the whole answer */
+    struct weir_strbuf piece;         /* read, not sent yet: the exchange's own buffer is the loop's alone */
     const char *root, *path;          /* in `text`, as the headers */
     size_t header_count;
     struct weir_http_header *headers; /* room for EXTRA_HEADERS more */
@@ -35,6 +39,7 @@ static void free_file(struct weir_http_file *f)
 {
     if (f->fd >= 0)
         close(f->fd);
+    weir_strbuf_fini(&f->piece);
     weir_free(f->headers);
     weir_free(f);
 }
@@ -58,14 +63,14 @@ static void add_header(struct weir_http_file *f, const char *name, const char *v
 
 static void read_piece(struct weir_http_file *f)
 {
-    struct weir_strbuf *out = &f->ex->out;
     size_t want = f->left < PIECE ? (size_t)f->left : PIECE, got = 0;
-    if (!weir_strbuf_reserve(out, want)) {
+    weir_strbuf_clear(&f->piece);
+    if (!weir_strbuf_reserve(&f->piece, want)) {
         f->error = ENOMEM;
         return;
     }
     while (got < want) {
-        ssize_t n = pread(f->fd, out->data + out->len + got, want - got, (off_t)(f->offset + got));
+        ssize_t n = pread(f->fd, f->piece.data + got, want - got, (off_t)(f->offset + got));
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) { /* 0: somebody cut it shorter meanwhile */
@@ -74,14 +79,29 @@ static void read_piece(struct weir_http_file *f)
         }
         got += (size_t)n;
     }
-    out->len += got;
+    f->piece.len = got;
     f->offset += got;
     f->left -= got;
 }
 
+/* To be said on either side before a file goes to the other thread, and after it has come from there. */
+static void hand_file(struct weir_http_file *f)
+{
+    atomic_fetch_add_explicit(&f->handed, 1, memory_order_release);
+}
+
+static struct weir_http_file *take_file(uv_work_t *work)
+{
+    struct weir_http_file *f = WEIR_LIST_ENTRY(work, struct weir_http_file, work);
+    (void)atomic_load_explicit(&f->handed, memory_order_acquire); /* for its order, not its value */
+    return f;
+}
+
 static void work_read(uv_work_t *work)
 {
-    read_piece(work->data);
+    struct weir_http_file *f = take_file(work);
+    read_piece(f);
+    hand_file(f);
 }
 
 /* What of the file is asked for, and under which status. */
@@ -110,28 +130,13 @@ static int choose(struct weir_http_file *f, const struct stat *st)
     return status;
 }
 
-static void write_head(struct weir_http_file *f, int status)
+static bool is_bodiless(int status)
 {
-    struct weir_http_exchange *ex = f->ex;
-    bool bodiless = status == 304 || status == 412 || status == 416;
-    if (!bodiless)
-        add_header(f, "Content-Type", weir_mime_type(f->path));
-    add_header(f, "ETag", f->etag);
-    add_header(f, "Last-Modified", f->modified);
-    add_header(f, "Accept-Ranges", "bytes");
-    if (f->range[0] != '\0')
-        add_header(f, "Content-Range", f->range);
-    if (bodiless)
-        f->left = 0;
-    weir_http_response_head(ex, NULL, status, f->headers, f->header_count,
-                            status == 304 || status == 204 ? WEIR_HTTP_FRAMING_NONE : WEIR_HTTP_FRAMING_LENGTH, f->left);
-    if (!weir_http_has_body(ex, status))
-        f->left = 0;
+    return status == 304 || status == 412 || status == 416;
 }
 
-static void work_open(uv_work_t *work)
+static void open_file(struct weir_http_file *f)
 {
-    struct weir_http_file *f = work->data;
     struct stat st;
     int fd = weir_beneath_open(f->root, f->path, &st);
     if (fd < 0) {
@@ -139,31 +144,51 @@ static void work_open(uv_work_t *work)
         return;
     }
     f->fd = fd;
-    write_head(f, choose(f, &st));
-    if (f->ex->out.failed)
-        f->error = ENOMEM;
-    else if (f->left > 0)
+    f->status = choose(f, &st);
+    f->length = is_bodiless(f->status) ? 0 : f->left;
+    if (is_bodiless(f->status) || !weir_http_has_body(f->ex, f->status))
+        f->left = 0;
+    if (f->left > 0)
         read_piece(f);
+}
+
+static void work_open(uv_work_t *work)
+{
+    struct weir_http_file *f = take_file(work);
+    open_file(f);
+    hand_file(f);
 }
 
 /* ---- on the loop ---- */
 
+static void write_head(struct weir_http_file *f)
+{
+    struct weir_http_exchange *ex = f->ex;
+    if (!is_bodiless(f->status))
+        add_header(f, "Content-Type", weir_mime_type(f->path));
+    add_header(f, "ETag", f->etag);
+    add_header(f, "Last-Modified", f->modified);
+    add_header(f, "Accept-Ranges", "bytes");
+    if (f->range[0] != '\0')
+        add_header(f, "Content-Range", f->range);
+    weir_http_response_head(ex, ex->server->worker, f->status, f->headers, f->header_count,
+                            f->status == 304 || f->status == 204 ? WEIR_HTTP_FRAMING_NONE : WEIR_HTTP_FRAMING_LENGTH, f->length);
+}
+
 /* The job is over; the exchange goes on without it, or ends when its client has gone. */
-static struct weir_http_exchange *end_file(struct weir_http_file *f)
+static void end_file(struct weir_http_file *f)
 {
     struct weir_http_exchange *ex = f->ex;
     ex->producer = NULL;
     ex->file = NULL;
     free_file(f);
-    if (ex->conn != NULL)
-        return ex;
-    weir_http_exchange_unref(ex, true);
-    return NULL;
+    if (ex->conn == NULL)
+        weir_http_exchange_unref(ex, true);
 }
 
 static void after_read(uv_work_t *work, int status)
 {
-    struct weir_http_file *f = work->data;
+    struct weir_http_file *f = take_file(work);
     struct weir_http_exchange *ex = f->ex;
     (void)status; /* never cancelled */
     f->working = false;
@@ -176,6 +201,9 @@ static void after_read(uv_work_t *work, int status)
         weir_http_conn_close(ex->conn, WEIR_E_IO); /* the length was promised: only cutting tells the client */
         return;
     }
+    struct weir_strbuf sent = ex->out; /* more() was asked since it is empty */
+    ex->out = f->piece;
+    f->piece = sent;
     if (f->left == 0)
         end_file(f);
     weir_http_conn_write(ex->conn);
@@ -187,6 +215,7 @@ static void more(struct weir_http_exchange *ex)
     if (f->working)
         return;
     f->working = true;
+    hand_file(f);
     uv_queue_work(ex->server->loop, &f->work, work_read, after_read);
 }
 
@@ -203,9 +232,9 @@ static const struct weir_http_producer file_producer = {.more = more, .cut = cut
 
 static void after_open(uv_work_t *work, int status)
 {
-    struct weir_http_file *f = work->data;
+    struct weir_http_file *f = take_file(work);
     struct weir_http_exchange *ex = f->ex;
-    (void)status;
+    (void)status; /* never cancelled */
     int error = f->error;
     f->working = false;
     if (f->dead) {
@@ -213,6 +242,10 @@ static void after_open(uv_work_t *work, int status)
         return;
     }
     weir_http_server_now(ex->server);
+    if (error == 0) {
+        write_head(f);
+        weir_strbuf_add(&ex->out, f->piece.data, f->piece.len);
+    }
     if (error != 0 || f->left == 0)
         end_file(f);
     if (error != 0)
@@ -228,6 +261,7 @@ static void begin(struct weir_http_exchange *ex)
         return;
     }
     f->working = true;
+    hand_file(f);
     uv_queue_work(ex->server->loop, &f->work, work_open, after_open);
 }
 
@@ -261,7 +295,6 @@ static struct weir_http_file *make_file(struct weir_http_exchange *ex, const str
         weir_free(f);
         return NULL;
     }
-    f->work.data = f;
     f->ex = ex;
     f->fd = -1;
     f->header_count = count;

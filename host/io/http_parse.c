@@ -142,6 +142,8 @@ static int on_version(llhttp_t *ll, const char *at, size_t len)
     }
     if (byte_before(p, at, 6) != ' ' || byte_before(p, at, 7) == ' ')
         return fail(p, 400, "more than one blank before the version");
+    if (ll->method == HTTP_PRI)
+        return fail(p, 505, "only HTTP/1.0 and HTTP/1.1 are spoken here");
     return 0;
 }
 
@@ -276,7 +278,7 @@ static bool join_values(struct weir_http_parser *p, size_t first)
 
 struct special {
     struct weir_http_text host, transfer, expect;
-    unsigned hosts, lengths, transfers;
+    unsigned hosts, lengths, transfers, expects;
 };
 
 static void note_special(struct special *s, const struct weir_http_header *h)
@@ -289,8 +291,10 @@ static void note_special(struct special *s, const struct weir_http_header *h)
         }
         break;
     case 6:
-        if (memcmp(h->name.data, "expect", 6) == 0)
+        if (memcmp(h->name.data, "expect", 6) == 0) {
             s->expect = h->value;
+            s->expects++;
+        }
         break;
     case 14:
         s->lengths += memcmp(h->name.data, "content-length", 14) == 0;
@@ -306,21 +310,25 @@ static void note_special(struct special *s, const struct weir_http_header *h)
     }
 }
 
-/* Trims the values, notes what matters to the framing and joins headers of one name. */
-static int finish_headers(struct weir_http_parser *p, struct special *s)
+/* Trims the values and notes what matters to the framing. Returns whether names may be there more than once: each name sets one of 64 bits. */
+static bool finish_headers(struct weir_http_parser *p, struct special *s)
 {
     uint64_t seen = 0, twice = 0;
     for (size_t i = 0; i < p->r->header_count; i++) {
         struct weir_http_header *h = &p->room.headers[i];
+        const unsigned char *name = (const unsigned char *)h->name.data;
         h->value = weir_http_trim(h->value);
         note_special(s, h);
-        uint64_t bit = 1ULL << ((h->name.len * 7 + (unsigned char)h->name.data[0] * 3U + (unsigned char)h->name.data[h->name.len - 1]) & 63U);
+        uint64_t bit = 1ULL << ((h->name.len * 7 + name[0] * 3U + name[h->name.len - 1]) & 63U);
         twice |= seen & bit;
         seen |= bit;
     }
-    if (s->hosts > 1 || s->lengths > 1 || s->transfers > 1)
-        return fail(p, 400, "Host, Content-Length or Transfer-Encoding more than once");
-    for (size_t i = 0; twice != 0 && i < p->r->header_count; i++) {
+    return twice != 0;
+}
+
+static int join_headers(struct weir_http_parser *p)
+{
+    for (size_t i = 0; i < p->r->header_count; i++) {
         if (!join_values(p, i))
             return fail(p, 503, "out of memory");
     }
@@ -329,6 +337,8 @@ static int finish_headers(struct weir_http_parser *p, struct special *s)
 
 static int check_framing(struct weir_http_parser *p, const struct special *s)
 {
+    if (s->hosts > 1 || s->lengths > 1 || s->transfers > 1)
+        return fail(p, 400, "Host, Content-Length or Transfer-Encoding more than once");
     if (s->transfers > 0) {
         if (p->r->version_minor == 0)
             return fail(p, 400, "Transfer-Encoding in HTTP/1.0");
@@ -348,11 +358,11 @@ static int check_framing(struct weir_http_parser *p, const struct special *s)
     return 0;
 }
 
-static int check_expect(struct weir_http_parser *p, struct weir_http_text expect)
+static int check_expect(struct weir_http_parser *p, const struct special *s)
 {
-    if (expect.len == 0 || p->r->version_minor == 0)
+    if (s->expects == 0 || p->r->version_minor == 0)
         return 0;
-    if (!weir_http_text_is(expect, "100-continue"))
+    if (s->expects > 1 || !weir_http_text_is(s->expect, "100-continue"))
         return fail(p, 417, "unknown expectation");
     p->wants_continue = p->chunked || p->has_length;
     return 0;
@@ -384,8 +394,11 @@ static int on_headers_complete(llhttp_t *ll)
     const char *method = llhttp_method_name((llhttp_method_t)ll->method);
     r->method = (struct weir_http_text){method, strlen(method)};
     r->version_minor = ll->http_minor;
-    if (finish_headers(p, &s) != 0 || check_framing(p, &s) != 0 || check_target(p, &s) != 0 ||
-        check_expect(p, s.expect) != 0)
+    bool twice = finish_headers(p, &s);
+    if (check_framing(p, &s) != 0 || check_target(p, &s) != 0 || check_expect(p, &s) != 0)
+        return HPE_USER;
+    /* last, since it may move the room, and what was noted with it */
+    if (twice && join_headers(p) != 0)
         return HPE_USER;
     ll->upgrade = 0; /* we switch to no other protocol, so an Upgrade is only a wish */
     p->keep_alive = llhttp_should_keep_alive(ll) != 0;

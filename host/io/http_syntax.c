@@ -56,9 +56,9 @@ static bool is_port(const char *s, size_t len)
 
 static bool is_bracketed(const char *s, size_t len)
 {
-    /* an IP literal is only checked for its characters: nothing here depends on its value */
+    /* an address is only checked for its characters: nothing here depends on its value */
     for (size_t i = 0; i < len; i++) {
-        if (s[i] == '\0' || strchr("0123456789abcdefABCDEF:.%vV-_~", s[i]) == NULL)
+        if (s[i] == '\0' || strchr("0123456789abcdefABCDEF:.", s[i]) == NULL)
             return false;
     }
     return len >= 2;

@@ -24,7 +24,7 @@ local function row(name)
         name = name,
         depth = q.depth,
         capacity = q.capacity,
-        fill = q.capacity > 0 and math.min(100, 100 * q.depth // q.capacity) or 0, -- sources have no queue
+        fill = math.min(100, 100 * q.depth // q.capacity),
         offered = q.offered,
         rejected = q.rejected,
         accepted = q.accepted,

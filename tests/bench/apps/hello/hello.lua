@@ -1,0 +1,3 @@
+return function(req)
+    req:reply(200, {["content-type"] = "text/plain"}, "hello " .. req.path .. "\n")
+end

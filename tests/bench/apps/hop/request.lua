@@ -1,0 +1,5 @@
+local weir = require "weir"
+
+return function(token)
+    weir.emit("next", token)
+end

@@ -1,0 +1,3 @@
+return function()
+    os.execute("sleep 60")
+end

@@ -1,0 +1,99 @@
+/* Graphs that are fine, and large ones. Those that are not: test_app_errors.c. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <time.h>
+
+#include "app_fixture.h"
+
+static void cycles_that_do_not_wait_are_fine(void **state)
+{
+    (void)state;
+    static const char *const graphs[] = {
+        "  a: {handler: a.lua, to: b}\n  b: {handler: a.lua, to: a}\n",
+        "  a: {handler: a.lua, to: a}\n",
+        "  a: {handler: a.lua, to: b, queue: {overflow: wait}}\n  b: {handler: a.lua, to: a}\n",
+        "  a: {handler: a.lua, to: b, queue: {overflow: wait}}\n"
+        "  b: {handler: a.lua, to: {back: {stage: a, overflow: reject}}, queue: {overflow: wait}}\n",
+        "  a: {handler: a.lua, queue: {overflow: {route: b}}}\n  b: {sink: null, queue: {overflow: {route: "
+        "c}}}\n  c: {sink: null}\n",
+        "  a: {handler: a.lua, on_error: b}\n  b: {sink: null}\n",
+    };
+    for (size_t i = 0; i < sizeof graphs / sizeof graphs[0]; i++) {
+        struct fixture_result r;
+        char text[500];
+        snprintf(text, sizeof text, "weir: 1\nstages:\n  web: {source: http, listen: ':80', to: a}\n%s",
+                 graphs[i]);
+        fixture_parse_good(&r, text);
+        fixture_done(&r);
+    }
+}
+
+static void large_graphs_take_little_time(void **state)
+{
+    (void)state;
+    static char text[100000];
+    struct fixture_result r;
+    size_t len = (size_t)snprintf(text, sizeof text,
+                                  "weir: 1\nstages:\n  web: {source: http, listen: ':80', to: s0}\n");
+    for (int i = 0; i < 999; i++)
+        len +=
+            (size_t)snprintf(text + len, sizeof text - len,
+                             "  s%d: {handler: a.lua, to: s%d, queue: {overflow: wait}}\n", i, (i + 1) % 999);
+    fixture_parse(&r, text, NULL, 0);
+    assert_string_equal(r.err.text, "weir.yaml: 1 error"); /* one ring, told once */
+    assert_non_null(strstr(r.report.data, ": s0 -> s1 -> "));
+    fixture_done(&r);
+    snprintf(text + len, sizeof text - len, "  t: {sink: null}\n");
+    fixture_parse(&r, text, NULL, 0);
+    assert_non_null(strstr(r.report.data, "weir.yaml:3:3: error: more than 1000 stages\n"));
+    fixture_done(&r);
+}
+
+static double cpu_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* As many stages as may be, each queue routing to the next, and as many ports as fit into the file: what is
+ * done once per edge and stage of its route must be cheap, and must not be kept. */
+static void the_largest_file_takes_bounded_time(void **state)
+{
+    (void)state;
+    static char text[1 << 20];
+    struct fixture_result r;
+    size_t room = sizeof text - 1;
+    size_t len =
+        (size_t)snprintf(text, room, "weir: 1\nstages:\n  web: {source: http, listen: ':80', to: s0}\n");
+    for (int i = 0; i < 998; i++)
+        len += (size_t)snprintf(text + len, room - len, "  s%d: {sink: null, queue: {overflow: %s%d%s}}\n", i,
+                                i < 997 ? "{route: s" : "", i + 1, i < 997 ? "}" : "");
+    char *last = strstr(text, "overflow: 998");
+    assert_non_null(last);
+    memcpy(last, "overflow: wait", 14); /* over the number and its brace */
+    len = (size_t)(last - text) + 14;
+    len += (size_t)snprintf(text + len, room - len, "}}\n  a: {handler: a.lua, to: {");
+    for (int i = 0; len < room - 20; i++)
+        len += (size_t)snprintf(text + len, room - len, "p%d: s0,", i);
+    len += (size_t)snprintf(text + len, room - len, "}}\n");
+    double start = cpu_seconds();
+    fixture_parse(&r, text, NULL, 0);
+    assert_true(cpu_seconds() - start < 10.0);
+    assert_string_equal(r.err.text, "weir.yaml: 1 error"); /* nothing sends to a */
+    fixture_done(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(cycles_that_do_not_wait_are_fine),
+        cmocka_unit_test(large_graphs_take_little_time),
+        cmocka_unit_test(the_largest_file_takes_bounded_time),
+    };
+    return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
+}

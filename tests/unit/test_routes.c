@@ -1,0 +1,125 @@
+/* Which path answers what, and with which status. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdbool.h>
+
+#include "admin/routes.h"
+#include "admin_fixture.h"
+
+static struct weir_http_text text(const char *s)
+{
+    return (struct weir_http_text){s, strlen(s)};
+}
+
+static struct weir_route_answer ask(struct shop *s, const char *method, const char *path, const char *query)
+{
+    struct weir_route_answer a = {.body = WEIR_STRBUF_INIT};
+    weir_route(&s->view, text(method), text(path), text(query), &a);
+    assert_non_null(a.type);
+    assert_non_null(a.body.data);
+    return a;
+}
+
+static void expect(struct shop *s, const char *method, const char *path, const char *query, int status,
+                   const char *part)
+{
+    struct weir_route_answer a = ask(s, method, path, query);
+    if (a.status != status || strstr(a.body.data, part) == NULL)
+        fail_msg("%s %s?%s: %d %s", method, path, query, a.status, a.body.data);
+    weir_strbuf_fini(&a.body);
+}
+
+static void each_path_answers(void **state)
+{
+    (void)state;
+    struct shop s;
+    shop_open(&s);
+    expect(&s, "GET", "/v1/stats", "", 200, "\"ledger\":");
+    expect(&s, "HEAD", "/v1/stats", "", 200, "\"ledger\":");
+    expect(&s, "GET", "/v1/graph", "", 200, "\"edges\":[");
+    expect(&s, "GET", "/metrics", "", 200, "weir_build_info{");
+    expect(&s, "GET", "/health/live", "", 200, "ok\n");
+    shop_close(&s);
+}
+
+static void a_host_that_does_not_run_is_not_ready(void **state)
+{
+    (void)state;
+    struct shop s;
+    shop_open(&s);
+    expect(&s, "GET", "/health/ready", "", 503, "stopped\n");
+    shop_close(&s);
+}
+
+static void other_paths_are_not_found(void **state)
+{
+    (void)state;
+    struct shop s;
+    shop_open(&s);
+    expect(&s, "GET", "/", "", 404, "{\"error\":\"there is nothing at '/'\"}");
+    expect(&s, "GET", "/v1/stats/", "", 404, "{\"error\":");
+    expect(&s, "GET", "/metricsx", "", 404, "{\"error\":");
+    expect(&s, "GET", "/\"\\\n", "", 404, "{\"error\":\"there is nothing at '/\\\"\\\\\\n'\"}");
+    shop_close(&s);
+}
+
+static void other_methods_are_told_which_are_allowed(void **state)
+{
+    (void)state;
+    struct shop s;
+    shop_open(&s);
+    struct weir_route_answer a = ask(&s, "POST", "/v1/stats", "");
+    assert_int_equal(a.status, 405);
+    assert_string_equal(a.allow, "GET, HEAD");
+    assert_non_null(strstr(a.body.data, "{\"error\":"));
+    weir_strbuf_fini(&a.body);
+    expect(&s, "get", "/v1/stats", "", 405, "{\"error\":");
+    expect(&s, "POST", "/nowhere", "", 404, "{\"error\":");
+    shop_close(&s);
+}
+
+static void a_stage_is_chosen_by_the_query(void **state)
+{
+    (void)state;
+    struct shop s;
+    shop_open(&s);
+    struct weir_route_answer a = ask(&s, "GET", "/v1/stats", "x=1&stage=p%61ge&y");
+    assert_int_equal(a.status, 200);
+    assert_non_null(strstr(a.body.data, "\"page\":{\"kind\""));
+    assert_null(strstr(a.body.data, "\"route\":{\"kind\""));
+    weir_strbuf_fini(&a.body);
+    expect(&s, "GET", "/v1/stats", "stage=pgae", 404, "there is no stage 'pgae'");
+    expect(&s, "GET", "/v1/stats", "stage=", 404, "there is no stage ''");
+    expect(&s, "GET", "/v1/stats", "stage=%4", 404, "there is no stage '%4'");
+    expect(&s, "GET", "/v1/stats", "stage=%00page", 404, "there is no stage");
+    expect(&s, "GET", "/v1/stats", "stages=page&stage", 200, "\"route\":{\"kind\"");
+    shop_close(&s);
+}
+
+static void only_health_is_public(void **state)
+{
+    (void)state;
+    assert_true(weir_route_is_public(text("/health/live")));
+    assert_true(weir_route_is_public(text("/health/ready")));
+    assert_false(weir_route_is_public(text("/metrics")));
+    assert_false(weir_route_is_public(text("/v1/stats")));
+    assert_false(weir_route_is_public(text("/nowhere")));
+    assert_false(weir_route_is_public(text("/health/live/")));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_path_answers),
+        cmocka_unit_test(a_host_that_does_not_run_is_not_ready),
+        cmocka_unit_test(other_paths_are_not_found),
+        cmocka_unit_test(other_methods_are_told_which_are_allowed),
+        cmocka_unit_test(a_stage_is_chosen_by_the_query),
+        cmocka_unit_test(only_health_is_public),
+    };
+    return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);
+}
