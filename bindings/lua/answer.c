@@ -4,16 +4,19 @@
 #include <string.h>
 
 /* The text at `idx` (a string or a number, which becomes one), valid while it is on the stack. */
-WEIR_L_RAISES static struct weir_http_text read_text(lua_State *L, int idx, const char *what, const char *name)
+WEIR_L_RAISES static struct weir_http_text read_text(lua_State *L, int idx, const char *what,
+                                                     const char *name)
 {
     if (!lua_isstring(L, idx))
-        luaL_error(L, "%s: header '%s' must be a string, a number or a list of them, it is a %s", what, name, luaL_typename(L, idx));
+        luaL_error(L, "%s: header '%s' must be a string, a number or a list of them, it is a %s", what, name,
+                   luaL_typename(L, idx));
     struct weir_http_text t;
     t.data = lua_tolstring(L, idx, &t.len);
     return t;
 }
 
-WEIR_L_RAISES static void add_header(lua_State *L, const char *what, struct weir_answer *a, struct weir_http_text name, int idx)
+WEIR_L_RAISES static void add_header(lua_State *L, const char *what, struct weir_answer *a,
+                                     struct weir_http_text name, int idx)
 {
     if (a->header_count == WEIR_ANSWER_HEADERS_MAX)
         luaL_error(L, "%s: more than %d headers", what, WEIR_ANSWER_HEADERS_MAX);
@@ -61,7 +64,8 @@ WEIR_L_RAISES static int read_status(lua_State *L, int idx, const char *what)
     int whole;
     lua_Integer status = lua_tointegerx(L, idx, &whole);
     if (!whole || lua_type(L, idx) != LUA_TNUMBER)
-        luaL_error(L, "%s: the status must be an integer, it is a %s", what, lua_isnil(L, idx) ? "nil" : luaL_typename(L, idx));
+        luaL_error(L, "%s: the status must be an integer, it is a %s", what,
+                   lua_isnil(L, idx) ? "nil" : luaL_typename(L, idx));
     if (status < 200 || status > 999)
         luaL_error(L, "%s: the status must be 200 to 999, it is %I", what, (LUAI_UACINT)status);
     return (int)status;
@@ -72,7 +76,8 @@ WEIR_L_RAISES static void read_body(lua_State *L, int idx, const char *what, str
     if (lua_isnoneornil(L, idx))
         return;
     if (!lua_isstring(L, idx))
-        luaL_error(L, "%s: the body must be a string, it is a %s (weir.json.encode makes text of a table)", what, luaL_typename(L, idx));
+        luaL_error(L, "%s: the body must be a string, it is a %s (weir.json.encode makes text of a table)",
+                   what, luaL_typename(L, idx));
     a->body = lua_tolstring(L, idx, &a->len);
 }
 
@@ -81,10 +86,12 @@ WEIR_L_RAISES static void check_keys(lua_State *L, int idx, const char *what, bo
     lua_pushnil(L);
     while (lua_next(L, idx)) {
         const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
-        bool known = strcmp(key, "status") == 0 || strcmp(key, "headers") == 0 ||
-                     (with_body && (strcmp(key, "body") == 0 || strcmp(key, "file") == 0 || strcmp(key, "root") == 0));
+        bool known =
+            strcmp(key, "status") == 0 || strcmp(key, "headers") == 0 ||
+            (with_body && (strcmp(key, "body") == 0 || strcmp(key, "file") == 0 || strcmp(key, "root") == 0));
         if (!known)
-            luaL_error(L, "%s: there is no '%s'; it takes status, headers%s", what, key, with_body ? ", body, file, root" : "");
+            luaL_error(L, "%s: there is no '%s'; it takes status, headers%s", what, key,
+                       with_body ? ", body, file, root" : "");
         lua_pop(L, 1);
     }
 }

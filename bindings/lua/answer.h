@@ -1,4 +1,5 @@
-/* bindings/lua/answer.h - the arguments of req:reply and req:start: status, headers, body, file, checked before anything is sent. */
+/* bindings/lua/answer.h - the arguments of req:reply and req:start: status, headers, body, file, checked
+ * before anything is sent. */
 #ifndef WEIR_LUA_ANSWER_H
 #define WEIR_LUA_ANSWER_H
 
@@ -20,7 +21,8 @@ struct weir_answer {
     const char *root; /* the folder that `file` is in; NULL: the application's */
 };
 
-/* Reads (status [, headers] [, body]) or {status=, headers=, body=, file=} from index 2 on; `with_body` false: no body, no file. */
+/* Reads (status [, headers] [, body]) or {status=, headers=, body=, file=} from index 2 on; `with_body`
+ * false: no body, no file. */
 WEIR_L_RAISES void weir_answer_read(lua_State *L, const char *what, bool with_body, struct weir_answer *ret);
 
 #endif

@@ -1,4 +1,5 @@
-/* bindings/lua/api.h - the `weir` table: one file per part, each with a function that adds its entries to the table at the top. */
+/* bindings/lua/api.h - the `weir` table: one file per part, each with a function that adds its entries to the
+ * table at the top. */
 #ifndef WEIR_LUA_API_H
 #define WEIR_LUA_API_H
 
@@ -22,8 +23,9 @@ struct weir_json_why {
     char text[96];
 };
 
-/* The value at `idx` as a tree that the caller owns; NULL and `why` when it can't be one. Never raises, so the tree needs no userdata
- * until the caller does something that may. `precision` is the least number of digits that gives every float back. */
+/* The value at `idx` as a tree that the caller owns; NULL and `why` when it can't be one. Never raises, so
+ * the tree needs no userdata until the caller does something that may. `precision` is the least number of
+ * digits that gives every float back. */
 json_t *weir_json_from_lua(lua_State *L, int idx, int *precision, struct weir_json_why *why);
 /* Its text, to be freed by free(); NULL: no memory. */
 char *weir_json_text(const json_t *tree, int precision);

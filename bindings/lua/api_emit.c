@@ -1,5 +1,6 @@
-/* weir.emit: a value is encoded, becomes an event that inherits from the one being handled, and is offered to the port. When the target is full and
- * the edge says `wait`, the call is suspended until the verdict falls. */
+/* weir.emit: a value is encoded, becomes an event that inherits from the one being handled, and is offered to
+ * the port. When the target is full and the edge says `wait`, the call is suspended until the verdict falls.
+ */
 #include <lauxlib.h>
 #include <math.h>
 #include <string.h>
@@ -21,7 +22,7 @@ enum { BUFFER_KEEP = 64 * 1024 }; /* a VM's buffer larger than this is given bac
 
 /* What the third argument says. */
 struct options {
-    int class_index;   /* -1: inherited */
+    int class_index; /* -1: inherited */
     bool has_deadline;
     uint64_t deadline_ns;
     uint64_t key;
@@ -40,13 +41,15 @@ WEIR_L_RAISES static int unknown_port(lua_State *L, const struct weir_vm *vm)
     if (vm->port_count == 0)
         luaL_addstring(&b, "it has none (`to:` in weir.yaml wires them)");
     luaL_pushresult(&b);
-    return luaL_error(L, "weir.emit: stage '%s' has no port '%s'; %s", stage->name, lua_tostring(L, 1), lua_tostring(L, -1));
+    return luaL_error(L, "weir.emit: stage '%s' has no port '%s'; %s", stage->name, lua_tostring(L, 1),
+                      lua_tostring(L, -1));
 }
 
 WEIR_L_RAISES static struct weir_port *find_port(lua_State *L, const struct weir_vm *vm)
 {
     if (lua_type(L, 1) != LUA_TSTRING)
-        luaL_error(L, "weir.emit: the port must be a string, it is a %s", lua_isnone(L, 1) ? "nothing" : luaL_typename(L, 1));
+        luaL_error(L, "weir.emit: the port must be a string, it is a %s",
+                   lua_isnone(L, 1) ? "nothing" : luaL_typename(L, 1));
     const char *name = lua_tostring(L, 1);
     for (size_t i = 0; i < vm->port_count; i++)
         if (vm->ports[i].interned == name) /* short strings are the same when they are equal */
@@ -65,7 +68,8 @@ WEIR_L_RAISES static uint64_t read_key(lua_State *L, struct weir_vm *vm)
     struct weir_value v;
     int type = lua_type(L, -1);
     if (type != LUA_TSTRING && type != LUA_TNUMBER && type != LUA_TBOOLEAN)
-        luaL_error(L, "weir.emit: the key must be a string, a number or a boolean, it is a %s", luaL_typename(L, -1));
+        luaL_error(L, "weir.emit: the key must be a string, a number or a boolean, it is a %s",
+                   luaL_typename(L, -1));
     vm->buffer.len = 0;
     weir_convert_encode(L, -1, "key", &enc);
     if (!weir_convert_take(vm, &enc, &v))
@@ -126,7 +130,8 @@ WEIR_L_RAISES static void encode_vars(lua_State *L, const struct weir_request_ud
 }
 
 /* The event, with the request in it; NULL: no memory, and nothing has changed. */
-static struct weir_event *make_event(struct weir_call *call, const struct parcel *p, struct weir_event *holder)
+static struct weir_event *make_event(struct weir_call *call, const struct parcel *p,
+                                     struct weir_event *holder)
 {
     struct weir_vm *vm = call->vm;
     struct weir_value value = WEIR_VALUE_NOTHING, vars = WEIR_VALUE_NOTHING;
@@ -235,7 +240,8 @@ WEIR_L_RAISES static int l_emit(lua_State *L)
     struct weir_event *holder = NULL;
     if (p.value.request != NULL) {
         if (p.port->edge_count > 1)
-            return luaL_error(L, "weir.emit: a request can't be sent to '%s', which goes to several stages", p.port->name);
+            return luaL_error(L, "weir.emit: a request can't be sent to '%s', which goes to several stages",
+                              p.port->name);
         holder = weir_request_ud_event(p.value.request);
         encode_vars(L, p.value.request, &p);
     }

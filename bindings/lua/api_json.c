@@ -1,4 +1,5 @@
-/* weir.json on jansson. A tree of jansson's is built without calling anything that raises, or kept in a userdata while something does. */
+/* weir.json on jansson. A tree of jansson's is built without calling anything that raises, or kept in a
+ * userdata while something does. */
 #include <lauxlib.h>
 #include <math.h>
 #include <stdio.h>
@@ -8,9 +9,9 @@
 #include "lua/api.h"
 
 enum {
-    DEPTH_MAX = 128,         /* levels of nesting, both ways */
-    PRECISION_LEAST = 15,    /* digits that every decimal fraction of as many survives */
-    PRECISION_FULL = 17,     /* … that every double survives */
+    DEPTH_MAX = 128,      /* levels of nesting, both ways */
+    PRECISION_LEAST = 15, /* digits that every decimal fraction of as many survives */
+    PRECISION_FULL = 17,  /* … that every double survives */
 };
 
 void *weir_json_null(void)
@@ -104,7 +105,9 @@ static json_t *build_object(struct builder *b, int t)
         char number[64];
         size_t len = 0;
         const char *key = key_text(b->L, t + 1, number, sizeof number, &len);
-        json_t *value = key != NULL && strlen(key) == len ? build(b, t + 2) : fail(b, "a key must be a string without NUL, or a number");
+        json_t *value = key != NULL && strlen(key) == len
+                            ? build(b, t + 2)
+                            : fail(b, "a key must be a string without NUL, or a number");
         if (value == NULL && key != NULL)
             prepend_step(b, key, true);
         if (value == NULL || json_object_set_new(object, key, value) != 0) {
@@ -201,7 +204,8 @@ static json_t *build(struct builder *b, int idx)
 
 json_t *weir_json_from_lua(lua_State *L, int idx, int *precision, struct weir_json_why *why)
 {
-    struct builder b = {.L = L, .array_meta = weir_vm_of(L)->array_meta, .precision = PRECISION_LEAST, .why = why};
+    struct builder b = {
+        .L = L, .array_meta = weir_vm_of(L)->array_meta, .precision = PRECISION_LEAST, .why = why};
     json_t *tree = build(&b, lua_absindex(L, idx));
     *precision = b.precision;
     return tree;
@@ -223,7 +227,7 @@ WEIR_L_RAISES static int l_box_gc(lua_State *L)
 {
     struct box *box = luaL_checkudata(L, 1, "weir.json.box");
     json_decref(box->tree);
-    free(box->text);
+    free(box->text); /* jansson's memory */
     box->tree = NULL;
     box->text = NULL;
     return 0;
@@ -279,7 +283,8 @@ WEIR_L_RAISES static bool push_tree(lua_State *L, const json_t *j, int depth)
     luaL_checkstack(L, 8, "weir.json.decode");
     switch (json_typeof(j)) {
     case JSON_OBJECT:
-        return depth < DEPTH_MAX && push_object(L, (json_t *)j, depth); /* jansson's iterators want it writable and do not write */
+        return depth < DEPTH_MAX &&
+               push_object(L, (json_t *)j, depth); /* jansson's iterators want it writable and do not write */
     case JSON_ARRAY:
         return depth < DEPTH_MAX && push_array(L, j, depth);
     case JSON_STRING:
@@ -345,7 +350,7 @@ WEIR_L_RAISES static int l_encode(lua_State *L)
     if (box->text == NULL)
         return push_failure(L, "out of memory");
     lua_pushstring(L, box->text);
-    free(box->text);
+    free(box->text); /* jansson's memory */
     box->text = NULL;
     return 1;
 }
@@ -368,7 +373,8 @@ WEIR_L_RAISES static int l_array(lua_State *L)
 
 WEIR_L_RAISES void weir_api_json_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"encode", l_encode}, {"decode", l_decode}, {"array", l_array}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"encode", l_encode}, {"decode", l_decode}, {"array", l_array}, {NULL, NULL}};
     struct weir_vm *vm = weir_vm_of(L);
     luaL_newmetatable(L, "weir.json.box");
     lua_pushcfunction(L, l_box_gc);

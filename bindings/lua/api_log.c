@@ -51,7 +51,7 @@ WEIR_L_RAISES static int write_log(lua_State *L, enum weir_log_level level)
     weir_lua_log_where(weir_vm_of(L), where, sizeof where);
     char *fields = fields_text(L, 2);
     weir_log(level, where, fields, "%s", text);
-    free(fields);
+    free(fields); /* jansson's memory */
     return 0;
 }
 
@@ -95,7 +95,8 @@ WEIR_L_RAISES int weir_l_print(lua_State *L)
 
 WEIR_L_RAISES void weir_api_log_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"debug", l_debug}, {"info", l_info}, {"warn", l_warn}, {"error", l_error}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"debug", l_debug}, {"info", l_info}, {"warn", l_warn}, {"error", l_error}, {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_setfield(L, -2, "log");
 }

@@ -1,4 +1,5 @@
-/* weir.queue and weir.stage: what the counters of a stage say now, so that an application can see load and act on it. */
+/* weir.queue and weir.stage: what the counters of a stage say now, so that an application can see load and
+ * act on it. */
 #include <lauxlib.h>
 
 #include "core/graph.h"
@@ -10,7 +11,8 @@ WEIR_L_RAISES static struct weir_stage *own_stage(lua_State *L, const char *what
 {
     struct weir_vm *vm = weir_vm_of(L);
     if (vm->seat == NULL || vm->phase == WEIR_VM_LOADING)
-        luaL_error(L, "%s can't be used while the script is being loaded; use it in init or in a handler", what);
+        luaL_error(L, "%s can't be used while the script is being loaded; use it in init or in a handler",
+                   what);
     return vm->seat->stage;
 }
 
@@ -34,18 +36,29 @@ WEIR_L_RAISES static int push_snapshot(lua_State *L, struct weir_stage *stage)
     const struct {
         const char *name;
         int64_t value;
-    } counts[] = {{"capacity", (int64_t)s.capacity}, {"bytes", l->queued_bytes}, {"capacity_bytes", (int64_t)s.capacity_bytes},
-                  {"depth", l->queued},              {"queued", l->queued},      {"running", l->running},
-                  {"waiting", l->waiting},           {"offered", l->offered},    {"accepted", l->accepted},
-                  {"rejected", l->rejected},         {"handled", l->handled},    {"failed", l->failed},
-                  {"expired", l->expired},           {"dropped", l->dropped},    {"unsettled", l->unsettled},
+    } counts[] = {{"capacity", (int64_t)s.capacity},
+                  {"bytes", l->queued_bytes},
+                  {"capacity_bytes", (int64_t)s.capacity_bytes},
+                  {"depth", l->queued},
+                  {"queued", l->queued},
+                  {"running", l->running},
+                  {"waiting", l->waiting},
+                  {"offered", l->offered},
+                  {"accepted", l->accepted},
+                  {"rejected", l->rejected},
+                  {"handled", l->handled},
+                  {"failed", l->failed},
+                  {"expired", l->expired},
+                  {"dropped", l->dropped},
+                  {"unsettled", l->unsettled},
                   {"vm_bytes", (int64_t)s.vm_bytes}};
     const struct {
         const char *name;
         const struct weir_hist_sum *of;
         double quantile;
-    } times[] = {{"wait_p50", &l->wait_ns, 0.5},       {"wait_p90", &l->wait_ns, 0.9},       {"wait_p99", &l->wait_ns, 0.99},
-                 {"service_p50", &l->service_ns, 0.5}, {"service_p90", &l->service_ns, 0.9}, {"service_p99", &l->service_ns, 0.99}};
+    } times[] = {{"wait_p50", &l->wait_ns, 0.5},       {"wait_p90", &l->wait_ns, 0.9},
+                 {"wait_p99", &l->wait_ns, 0.99},      {"service_p50", &l->service_ns, 0.5},
+                 {"service_p90", &l->service_ns, 0.9}, {"service_p99", &l->service_ns, 0.99}};
     lua_createtable(L, 0, 24);
     lua_pushstring(L, stage->name);
     lua_setfield(L, -2, "stage");

@@ -136,10 +136,12 @@ struct weir_call *weir_call_take(struct weir_vm *vm, struct weir_event **evs, si
     return call;
 }
 
-/* Gives its coroutine up: it is in the middle of something, or there are enough. luaL_unref allocates nothing. */
+/* Gives its coroutine up: it is in the middle of something, or there are enough. luaL_unref allocates
+ * nothing. */
 static void drop_thread(struct weir_call *call)
 {
-    weir_vm_thread_set(call->co, WEIR_VM_THREAD_OF_CALL, true); /* stays untouchable for scripts that kept it */
+    weir_vm_thread_set(call->co, WEIR_VM_THREAD_OF_CALL,
+                       true); /* stays untouchable for scripts that kept it */
     luaL_unref(call->vm->L, LUA_REGISTRYINDEX, call->co_ref);
     call->co = NULL;
     call->co_ref = LUA_NOREF;
@@ -175,7 +177,8 @@ static void end_events(struct weir_call *call, enum weir_reason reason)
     call->count = 0;
 }
 
-/* Its body raised, outside the handler: no memory for the event, or bytes that are no value. The coroutine is of no more use. */
+/* Its body raised, outside the handler: no memory for the event, or bytes that are no value. The coroutine is
+ * of no more use. */
 static void fail_body(struct weir_call *call, int status)
 {
     call->reason = status == LUA_ERRMEM ? WEIR_REASON_MEMORY : WEIR_REASON_ERROR;
@@ -299,8 +302,10 @@ bool weir_call_can_wait(lua_State *L)
 WEIR_L_RAISES void weir_call_check_can_wait(lua_State *L, const char *what)
 {
     if (!weir_call_can_wait(L))
-        luaL_error(L, "%s can't wait here: it is called from inside a function that can't be suspended "
-                      "(a sort comparator, a gsub callback, a metamethod called from C)", what);
+        luaL_error(L,
+                   "%s can't wait here: it is called from inside a function that can't be suspended "
+                   "(a sort comparator, a gsub callback, a metamethod called from C)",
+                   what);
 }
 
 WEIR_L_RAISES struct weir_call *weir_call_running(lua_State *L, const char *what)
@@ -308,7 +313,9 @@ WEIR_L_RAISES struct weir_call *weir_call_running(lua_State *L, const char *what
     struct weir_vm *vm = weir_vm_of(L);
     if (vm->running == NULL)
         luaL_error(L, "%s can't be used here: no event is being handled (%s)", what,
-                   vm->phase == WEIR_VM_LOADING ? "the script is being loaded" : vm->phase == WEIR_VM_INIT ? "init runs" : "its call has ended");
+                   vm->phase == WEIR_VM_LOADING ? "the script is being loaded"
+                   : vm->phase == WEIR_VM_INIT  ? "init runs"
+                                                : "its call has ended");
     return vm->running;
 }
 

@@ -1,13 +1,14 @@
-/* bindings/lua/call.h - one handler call: an event (or a batch) and the pooled coroutine that handles it. Here is the only lua_resume of calls.
+/* bindings/lua/call.h - one handler call: an event (or a batch) and the pooled coroutine that handles it.
+ * Here is the only lua_resume of calls.
  *
  *            ┌──────────────── the host's yield ───────────────┐
  *   idle ──> running ──> suspended ──(emission, stream, body)──> running ──> ended: idle again
  *                            └── cancelled ──> (orphan, until a pending emission comes back) ──> idle
  *
- * A coroutine's body is a C function that calls the handler by lua_pcallk, so that errors, `__close` and suspension work in it. A script
- * may suspend anywhere it could yield, inside coroutines of its own too (coro.c).
- * Owner: the VM; calls live until it closes, so that a handle left over from an ended call finds another serial number, never a
- * freed call. Threads: the VM's. */
+ * A coroutine's body is a C function that calls the handler by lua_pcallk, so that errors, `__close` and
+ * suspension work in it. A script may suspend anywhere it could yield, inside coroutines of its own too
+ * (coro.c). Owner: the VM; calls live until it closes, so that a handle left over from an ended call finds
+ * another serial number, never a freed call. Threads: the VM's. */
 #ifndef WEIR_LUA_CALL_H
 #define WEIR_LUA_CALL_H
 
@@ -24,15 +25,20 @@
 
 struct weir_event;
 
-enum weir_call_wait { WEIR_CALL_WAITS_NOT, WEIR_CALL_WAITS_EMIT, WEIR_CALL_WAITS_STREAM, WEIR_CALL_WAITS_BODY };
+enum weir_call_wait {
+    WEIR_CALL_WAITS_NOT,
+    WEIR_CALL_WAITS_EMIT,
+    WEIR_CALL_WAITS_STREAM,
+    WEIR_CALL_WAITS_BODY
+};
 
 struct weir_call {
-    struct weir_list node;    /* of the VM's idle, bare, suspended or orphaned calls */
+    struct weir_list node; /* of the VM's idle, bare, suspended or orphaned calls */
     struct weir_vm *vm;
-    lua_State *co;            /* NULL while bare */
-    int co_ref;               /* keeps it alive */
-    uint64_t serial;          /* counts up when a call ends */
-    struct weir_event **evs;  /* the events it handles; &one for a single one */
+    lua_State *co;           /* NULL while bare */
+    int co_ref;              /* keeps it alive */
+    uint64_t serial;         /* counts up when a call ends */
+    struct weir_event **evs; /* the events it handles; &one for a single one */
     size_t count;
     struct weir_event *one;
     enum weir_reason reason;  /* how it ended */
@@ -40,8 +46,9 @@ struct weir_call {
     bool has_vars;            /* vars of a request of it are Lua tables now (request_ud.c) */
     bool cancelled;           /* its events have ended; what it waits for must still come */
     struct weir_emission emission;
-    enum weir_verdict verdict;     /* of the emission that it waited for */
-    struct weir_event *moved_from; /* of its events, the one whose request the waiting emission carries; NULL: none */
+    enum weir_verdict verdict; /* of the emission that it waited for */
+    struct weir_event
+        *moved_from; /* of its events, the one whose request the waiting emission carries; NULL: none */
     struct weir_http_wait http_wait;
     struct weir_http_request *reading; /* WEIR_CALL_WAITS_BODY */
     struct weir_stream_ud *writing;    /* WEIR_CALL_WAITS_STREAM */
@@ -65,14 +72,16 @@ void weir_call_free_all(struct weir_vm *vm);
 
 /* Whether the code that runs on `L` now can suspend its call. */
 bool weir_call_can_wait(lua_State *L);
-/* Suspends the running call on `wait`; `k` runs when the call continues. A C function returns what this returns. */
+/* Suspends the running call on `wait`; `k` runs when the call continues. A C function returns what this
+ * returns. */
 WEIR_L_RAISES int weir_call_suspend(lua_State *L, enum weir_call_wait wait, lua_KFunction k);
 /* Raises "<what> can't wait here: …" when the code that runs on `L` can't suspend. */
 WEIR_L_RAISES void weir_call_check_can_wait(lua_State *L, const char *what);
 /* The running call; raises, naming `what`, when there is none (the script loads, or init runs). */
 WEIR_L_RAISES struct weir_call *weir_call_running(lua_State *L, const char *what);
 
-/* Logs that a call failed with `text`; the first of a site, then one a second with the count of those left out. handler.c. */
+/* Logs that a call failed with `text`; the first of a site, then one a second with the count of those left
+ * out. handler.c. */
 void weir_lua_report_failure(struct weir_vm *vm, const struct weir_call *call, const char *text);
 
 #endif

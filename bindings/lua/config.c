@@ -71,7 +71,8 @@ WEIR_L_RAISES void weir_config_push_ctx(lua_State *L, const struct weir_vm *vm)
 WEIR_L_RAISES int weir_config_push_class(lua_State *L, uint8_t class_index)
 {
     const struct weir_graph *g = weir_vm_of(L)->seat->stage->graph;
-    const char *name = g->class_names != NULL && class_index < g->class_count ? g->class_names[class_index] : "normal";
+    const char *name =
+        g->class_names != NULL && class_index < g->class_count ? g->class_names[class_index] : "normal";
     lua_pushstring(L, name);
     return 1;
 }

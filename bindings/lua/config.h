@@ -1,4 +1,5 @@
-/* bindings/lua/config.h - what a script sees of its configuration: init's ctx, `config:` as Lua values, the names of classes. */
+/* bindings/lua/config.h - what a script sees of its configuration: init's ctx, `config:` as Lua values, the
+ * names of classes. */
 #ifndef WEIR_LUA_CONFIG_H
 #define WEIR_LUA_CONFIG_H
 

@@ -12,13 +12,15 @@ WEIR_L_RAISES static lua_State *check_thread(lua_State *L, int idx)
     return co;
 }
 
-/* The thread that an enclosing resume of the running C function is about: its first argument, or the upvalue of a wrap. */
+/* The thread that an enclosing resume of the running C function is about: its first argument, or the upvalue
+ * of a wrap. */
 static lua_State *resumed_thread(lua_State *L, bool wrap)
 {
     return lua_tothread(L, wrap ? lua_upvalueindex(1) : 1);
 }
 
-/* An error left by `co` for the caller of a wrap: closes `co`, adds where it was called to a text, and raises. */
+/* An error left by `co` for the caller of a wrap: closes `co`, adds where it was called to a text, and
+ * raises. */
 WEIR_L_RAISES static int raise_from(lua_State *L, lua_State *co)
 {
     int status = lua_status(co);
@@ -53,7 +55,8 @@ WEIR_L_RAISES static int step_again(lua_State *L, int status, lua_KContext wrap)
     return step(L, co, 0, wrap != 0);
 }
 
-/* Resumes `co` with `args` values on its stack until it yields, ends or fails; passes a yield of the host on. */
+/* Resumes `co` with `args` values on its stack until it yields, ends or fails; passes a yield of the host on.
+ */
 WEIR_L_RAISES static int step(lua_State *L, lua_State *co, int args, bool wrap)
 {
     struct weir_vm *vm = weir_vm_of(L);
@@ -195,8 +198,9 @@ WEIR_L_RAISES static int l_close(lua_State *L)
 
 WEIR_L_RAISES void weir_coro_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"create", l_create},   {"wrap", l_wrap},       {"resume", l_resume},
-                                         {"yield", l_yield},     {"status", l_status},   {"isyieldable", l_isyieldable},
-                                         {"running", l_running}, {"close", l_close},     {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"create", l_create},   {"wrap", l_wrap},     {"resume", l_resume},
+        {"yield", l_yield},     {"status", l_status}, {"isyieldable", l_isyieldable},
+        {"running", l_running}, {"close", l_close},   {NULL, NULL}};
     luaL_newlib(L, functions);
 }

@@ -1,5 +1,6 @@
-/* MessagePack to Lua values: msgpack-c's parser template with callbacks that build on the Lua stack. A container is pushed when it begins; its items
- * follow above it, and each finished item (or key and value) is moved into it. */
+/* MessagePack to Lua values: msgpack-c's parser template with callbacks that build on the Lua stack. A
+ * container is pushed when it begins; its items follow above it, and each finished item (or key and value) is
+ * moved into it. */
 #include <lauxlib.h>
 #include <math.h>
 #include <msgpack/unpack.h>
@@ -11,7 +12,7 @@
 
 struct reader {
     lua_State *L;
-    size_t index;      /* the event whose request an extension stands for */
+    size_t index; /* the event whose request an extension stands for */
     bool had_request;
 };
 
@@ -121,7 +122,8 @@ CALLBACK cb_map_item(struct reader *r, struct object *map, struct object key, st
     (void)map;
     (void)value; /* on the Lua stack, as the key and the map */
     if (key.no_key)
-        luaL_error(r->L, "the event can't be read: a map in it has a key that is no string, number or boolean");
+        luaL_error(r->L,
+                   "the event can't be read: a map in it has a key that is no string, number or boolean");
     lua_rawset(r->L, -3);
     return 0;
 }
@@ -158,11 +160,11 @@ CALLBACK cb_ext(struct reader *r, const char *base, const char *s, unsigned int 
 #pragma GCC diagnostic ignored "-Wconversion" /* as written by its authors */
 #pragma GCC diagnostic ignored "-Wsign-conversion"
 #pragma GCC diagnostic ignored "-Wpedantic"
-#define msgpack_unpack_struct(name) struct parser##name
+#define msgpack_unpack_struct(name)    struct parser##name
 #define msgpack_unpack_func(ret, name) static inline ret parser##name
-#define msgpack_unpack_callback(name) cb##name
-#define msgpack_unpack_object struct object
-#define msgpack_unpack_user struct reader
+#define msgpack_unpack_callback(name)  cb##name
+#define msgpack_unpack_object          struct object
+#define msgpack_unpack_user            struct reader
 #include <msgpack/unpack_template.h>
 #pragma GCC diagnostic pop
 

@@ -1,5 +1,6 @@
-/* Lua values to MessagePack. The formats are msgpack-c's own templates, writing straight into the VM's buffer. A table is walked once: a header is
- * written first and put right at the end; a table that begins like an array and turns out to be none is written again as a map. */
+/* Lua values to MessagePack. The formats are msgpack-c's own templates, writing straight into the VM's
+ * buffer. A table is walked once: a header is written first and put right at the end; a table that begins
+ * like an array and turns out to be none is written again as a map. */
 #include <lauxlib.h>
 #include <string.h>
 
@@ -7,17 +8,18 @@
 #include "lua/convert.h"
 #include "lua/request_ud.h"
 
-/* msgpack/pack_template.h asks for these names: what a writer is, and how it appends. Its functions return what the appending returns; ours
- * raises instead of failing. */
+/* msgpack/pack_template.h asks for these names: what a writer is, and how it appends. Its functions return
+ * what the appending returns; ours raises instead of failing. */
 struct writer {
     struct weir_vm *vm;
     struct weir_vm_buffer *out;
     lua_State *L;
     const char *what;
-    size_t start;                    /* where this value began in `out` */
+    size_t start; /* where this value began in `out` */
     struct weir_request_ud *request;
     int depth;
-    int tables[WEIR_VALUE_MAX_DEPTH + 1]; /* where on the Lua stack the tables above are; each one's current key is right above it */
+    int tables[WEIR_VALUE_MAX_DEPTH +
+               1]; /* where on the Lua stack the tables above are; each one's current key is right above it */
 };
 
 WEIR_L_RAISES static void more_room(struct writer *w, size_t len)
@@ -43,9 +45,9 @@ WEIR_L_RAISES static inline int append(struct writer *w, const void *bytes, size
 #pragma GCC diagnostic ignored "-Wsign-conversion"
 #include <msgpack/pack_define.h>
 #include <msgpack/timestamp.h>
-#define msgpack_pack_inline_func(name) static inline int put##name
-#define msgpack_pack_inline_func_cint(name) static inline int put##name
-#define msgpack_pack_user struct writer *
+#define msgpack_pack_inline_func(name)             static inline int put##name
+#define msgpack_pack_inline_func_cint(name)        static inline int put##name
+#define msgpack_pack_user                          struct writer *
 #define msgpack_pack_append_buffer(user, buf, len) return append((user), (buf), (len))
 #include <msgpack/pack_template.h>
 #pragma GCC diagnostic pop
@@ -172,7 +174,8 @@ WEIR_L_RAISES static void encode_map(struct writer *w, int t)
     patch_header(w, at, count, false);
 }
 
-/* As an array while lua_next gives 1, 2, 3 …; false, and nothing written, as soon as it does not, or not up to `n`. */
+/* As an array while lua_next gives 1, 2, 3 …; false, and nothing written, as soon as it does not, or not up
+ * to `n`. */
 WEIR_L_RAISES static bool encode_sequence(struct writer *w, int t, size_t n)
 {
     size_t at = w->out->len, count = 0;
@@ -195,7 +198,8 @@ WEIR_L_RAISES static bool encode_sequence(struct writer *w, int t, size_t n)
     return whole;
 }
 
-/* Whether all keys are 1..n though lua_next gave them in another order (parts of an array can live among the hashed keys). */
+/* Whether all keys are 1..n though lua_next gave them in another order (parts of an array can live among the
+ * hashed keys). */
 static bool is_array(lua_State *L, int t, size_t n)
 {
     size_t count = 0;

@@ -92,11 +92,13 @@ void weir_lua_report_failure(struct weir_vm *vm, const struct weir_call *call, c
     char where[128], fields[160];
     weir_lua_log_where(vm, where, sizeof where);
     snprintf(fields, sizeof fields, "{\"event\":%llu,\"events\":%zu,\"worker\":%u,\"left_out\":%llu}",
-             (unsigned long long)call->one->id, call->count, vm->seat->worker->index, (unsigned long long)site->left_out);
+             (unsigned long long)call->one->id, call->count, vm->seat->worker->index,
+             (unsigned long long)site->left_out);
     site->last_ns = now;
     site->left_out = 0;
     if (call->reason == WEIR_REASON_MEMORY)
-        weir_log(WEIR_LOG_ERROR, where, fields, "%s: %s (limits.memory is %zu bytes)", vm->script->file, text, vm->limit);
+        weir_log(WEIR_LOG_ERROR, where, fields, "%s: %s (limits.memory is %zu bytes)", vm->script->file, text,
+                 vm->limit);
     else
         weir_log(WEIR_LOG_ERROR, where, fields, "%s", text);
 }
@@ -112,7 +114,8 @@ void weir_lua_settle(struct weir_vm *vm)
     weir_vm_destroy(vm);
 }
 
-/* Puts a fresh VM in the place of a broken one. If none can be made the old one goes on: its state is whole, only memory was short. */
+/* Puts a fresh VM in the place of a broken one. If none can be made the old one goes on: its state is whole,
+ * only memory was short. */
 static void replace_vm(struct weir_lua_handler *h)
 {
     struct weir_err err;
@@ -124,10 +127,12 @@ static void replace_vm(struct weir_lua_handler *h)
     weir_lua_log_where(old, where, sizeof where);
     if (make_vm(h, &fresh, &err) != WEIR_OK) {
         h->retry_ns = now + RETRY_NS;
-        weir_log(WEIR_LOG_ERROR, where, NULL, "no new VM could be made in place of one that ran out of memory: %s", err.text);
+        weir_log(WEIR_LOG_ERROR, where, NULL,
+                 "no new VM could be made in place of one that ran out of memory: %s", err.text);
         return;
     }
-    weir_log(WEIR_LOG_WARN, where, NULL, "a VM ran out of memory (limits.memory is %zu bytes) and was replaced", old->limit);
+    weir_log(WEIR_LOG_WARN, where, NULL,
+             "a VM ran out of memory (limits.memory is %zu bytes) and was replaced", old->limit);
     h->vm = fresh;
     weir_list_append(&h->retired, &old->node);
     weir_lua_settle(old);
@@ -144,7 +149,8 @@ static void begin_call(struct weir_lua_handler *h, struct weir_event **evs, size
     }
     char where[128];
     weir_lua_log_where(h->vm, where, sizeof where);
-    weir_log(WEIR_LOG_ERROR, where, NULL, "not enough memory to begin a call (limits.memory is %zu bytes)", h->vm->limit);
+    weir_log(WEIR_LOG_ERROR, where, NULL, "not enough memory to begin a call (limits.memory is %zu bytes)",
+             h->vm->limit);
     for (size_t i = 0; i < n; i++)
         weir_seat_end(h->base.seat, evs[i], WEIR_REASON_MEMORY);
 }
@@ -178,7 +184,8 @@ static void cancel(struct weir_handler *base)
 {
     struct weir_lua_handler *h = handler_of(base);
     cancel_vm(h->vm);
-    WEIR_LIST_EACH(node, following, &h->retired) {
+    WEIR_LIST_EACH(node, following, &h->retired)
+    {
         struct weir_vm *vm = WEIR_LIST_ENTRY(node, struct weir_vm, node);
         cancel_vm(vm);
         weir_lua_settle(vm);
@@ -196,13 +203,16 @@ static void close_handler(struct weir_handler *base)
 
 static size_t memory(const struct weir_handler *base)
 {
-    const struct weir_lua_handler *h = (const struct weir_lua_handler *)(const void *)base; /* base is its first member */
+    const struct weir_lua_handler *h =
+        (const struct weir_lua_handler *)(const void *)base; /* base is its first member */
     return atomic_load_explicit(&h->meter.used, memory_order_relaxed);
 }
 
-int weir_lua_handler_create(const struct weir_lua_script *script, struct weir_seat *seat, struct weir_handler **ret, struct weir_err *reterr)
+int weir_lua_handler_create(const struct weir_lua_script *script, struct weir_seat *seat,
+                            struct weir_handler **ret, struct weir_err *reterr)
 {
-    static const struct weir_handler_ops ops = {.handle = handle, .cancel = cancel, .close = close_handler, .memory = memory};
+    static const struct weir_handler_ops ops = {
+        .handle = handle, .cancel = cancel, .close = close_handler, .memory = memory};
     struct weir_lua_handler *h = weir_calloc(1, sizeof *h);
     if (h == NULL)
         return weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", script->file);

@@ -14,7 +14,8 @@ static void destroy(void *self)
     weir_script_close(self);
 }
 
-static int open_script(const struct weir_lua_options *options, struct weir_lua_script **ret, struct weir_err *reterr)
+static int open_script(const struct weir_lua_options *options, struct weir_lua_script **ret,
+                       struct weir_err *reterr)
 {
     struct weir_lua_script *s;
     int rc = weir_sandbox_check(options, reterr);
@@ -31,7 +32,8 @@ static int open_script(const struct weir_lua_options *options, struct weir_lua_s
     return WEIR_OK;
 }
 
-int weir_lua_maker_create(const struct weir_lua_options *options, struct weir_handler_maker *ret, struct weir_err *reterr)
+int weir_lua_maker_create(const struct weir_lua_options *options, struct weir_handler_maker *ret,
+                          struct weir_err *reterr)
 {
     struct weir_lua_script *s;
     int rc = open_script(options, &s, reterr);

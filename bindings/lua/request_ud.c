@@ -41,7 +41,8 @@ static const char *fate_text(const struct weir_request_ud *u)
 const char *weir_request_ud_unusable(const struct weir_request_ud *u)
 {
     if (u->call->serial != u->serial)
-        return u->fate != WEIR_REQUEST_UD_HELD ? fate_text(u) : "the request is over: the call that had it has ended";
+        return u->fate != WEIR_REQUEST_UD_HELD ? fate_text(u)
+                                               : "the request is over: the call that had it has ended";
     if (u->call->vm->running != u->call)
         return "the request belongs to another call";
     return u->call->evs[u->index]->request != u->request || u->request == NULL ? fate_text(u) : NULL;
@@ -150,7 +151,8 @@ void weir_request_ud_forget_vars(struct weir_call *call)
     lua_State *L = call->vm->L;
     lua_rawgeti(L, LUA_REGISTRYINDEX, call->vm->vars_ref);
     for (size_t i = 0; i < call->count; i++) {
-        if (lua_rawgetp(L, -1, &call->evs[i]) != LUA_TNIL) { /* an existing key can be cleared without allocating */
+        if (lua_rawgetp(L, -1, &call->evs[i]) !=
+            LUA_TNIL) { /* an existing key can be cleared without allocating */
             lua_pushnil(L);
             lua_rawsetp(L, -3, &call->evs[i]);
         }
@@ -213,7 +215,8 @@ WEIR_L_RAISES static int l_index(lua_State *L)
     if (type == LUA_TFUNCTION)
         return 1;
     if (type != LUA_TNUMBER)
-        return luaL_error(L, "a request has no '%s'", lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : luaL_typename(L, 2));
+        return luaL_error(L, "a request has no '%s'",
+                          lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : luaL_typename(L, 2));
     lua_Integer field = lua_tointeger(L, -1);
     lua_settop(L, 2);
     return push_field(L, check(L, lua_tostring(L, 2)), (enum field)field);
@@ -286,8 +289,8 @@ WEIR_L_RAISES static int l_reply(lua_State *L)
     struct weir_worker *w = vm->seat->worker;
     struct weir_http_request *r = take(u, WEIR_REQUEST_UD_ANSWERED);
     if (a.file != NULL)
-        weir_http_reply_file(r, w, a.status, a.headers, a.header_count, a.root != NULL ? a.root : vm->script->folder,
-                             a.file);
+        weir_http_reply_file(r, w, a.status, a.headers, a.header_count,
+                             a.root != NULL ? a.root : vm->script->folder, a.file);
     else
         weir_http_reply(r, w, a.status, a.headers, a.header_count, a.body, a.len);
     lua_pushboolean(L, 1);
@@ -336,7 +339,8 @@ WEIR_L_RAISES static int l_read_end(lua_State *L, int status, lua_KContext ctx)
 WEIR_L_RAISES static int l_read(lua_State *L)
 {
     struct weir_request_ud *u = check(L, "read");
-    if (!u->http->body_streamed) { /* a whole body is one chunk, so that a handler works with both kinds of source */
+    if (!u->http->body_streamed) { /* a whole body is one chunk, so that a handler works with both kinds of
+                                      source */
         bool more = !u->body_read && u->http->body.len > 0;
         u->body_read = true;
         if (!more)
@@ -408,9 +412,10 @@ WEIR_L_RAISES void weir_request_ud_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"age", l_age},     {"alive", l_alive}, {"reply", l_reply},
                                        {"start", l_start}, {"read", l_read},   {NULL, NULL}};
-    static const char *const fields[] = {[METHOD] = "method",   [PATH] = "path",       [QUERY] = "query", [TARGET] = "target",
-                                         [VERSION] = "version", [HEADERS] = "headers", [BODY] = "body",   [REMOTE] = "remote",
-                                         [ID] = "id",           [CLASS] = "class",     [VARS] = "vars"};
+    static const char *const fields[] = {
+        [METHOD] = "method",   [PATH] = "path",       [QUERY] = "query", [TARGET] = "target",
+        [VERSION] = "version", [HEADERS] = "headers", [BODY] = "body",   [REMOTE] = "remote",
+        [ID] = "id",           [CLASS] = "class",     [VARS] = "vars"};
     struct weir_vm *vm = weir_vm_of(L);
     luaL_newmetatable(L, "weir.request");
     luaL_newlib(L, methods);
@@ -427,7 +432,10 @@ WEIR_L_RAISES void weir_request_ud_open(lua_State *L)
     vm->request_meta = lua_topointer(L, -1);
     vm->request_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     luaL_newmetatable(L, "weir.headers");
-    static const luaL_Reg headers[] = {{"__index", l_headers_index}, {"__pairs", l_headers_pairs}, {"__newindex", l_read_only}, {NULL, NULL}};
+    static const luaL_Reg headers[] = {{"__index", l_headers_index},
+                                       {"__pairs", l_headers_pairs},
+                                       {"__newindex", l_read_only},
+                                       {NULL, NULL}};
     luaL_setfuncs(L, headers, 0);
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");

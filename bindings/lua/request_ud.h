@@ -1,6 +1,7 @@
-/* bindings/lua/request_ud.h - the request that a handler sees: a userdata that stands for the request of one event of the running call.
- * It owns nothing and has no finalizer: the event holds the request, and the host answers it if the handler does not. Whether it still
- * stands for one is asked at each use (weir_request_ud_unusable). */
+/* bindings/lua/request_ud.h - the request that a handler sees: a userdata that stands for the request of one
+ * event of the running call. It owns nothing and has no finalizer: the event holds the request, and the host
+ * answers it if the handler does not. Whether it still stands for one is asked at each use
+ * (weir_request_ud_unusable). */
 #ifndef WEIR_LUA_REQUEST_UD_H
 #define WEIR_LUA_REQUEST_UD_H
 
@@ -22,14 +23,15 @@ struct weir_request_ud {
     uint64_t serial;        /* of the call when this was made */
     size_t index;           /* which of the call's events has it */
     struct weir_request *request;
-    struct weir_http_request *http;  /* NULL: another protocol's */
+    struct weir_http_request *http; /* NULL: another protocol's */
     enum weir_request_ud_fate fate;
-    bool body_read;                  /* req:read() gave the whole body */
+    bool body_read; /* req:read() gave the whole body */
 };
 
 /* Registers the metatables. */
 WEIR_L_RAISES void weir_request_ud_open(lua_State *L);
-/* Pushes the handle for the request of event `index` of the running call; nil when that has none (any more). */
+/* Pushes the handle for the request of event `index` of the running call; nil when that has none (any more).
+ */
 WEIR_L_RAISES void weir_request_ud_push(lua_State *L, size_t index);
 /* The handle at `idx`, or NULL when it is something else. Never raises. */
 struct weir_request_ud *weir_request_ud_test(lua_State *L, int idx);
@@ -37,7 +39,8 @@ struct weir_request_ud *weir_request_ud_test(lua_State *L, int idx);
 const char *weir_request_ud_unusable(const struct weir_request_ud *u);
 /* The event that holds it; it is usable. */
 struct weir_event *weir_request_ud_event(const struct weir_request_ud *u);
-/* Pushes the vars as the script has them and says so; false, and nothing pushed, when it has not touched them. */
+/* Pushes the vars as the script has them and says so; false, and nothing pushed, when it has not touched
+ * them. */
 WEIR_L_RAISES bool weir_request_ud_push_vars(lua_State *L, const struct weir_request_ud *u);
 /* The call has ended: its vars go. Allocates nothing, raises nothing. */
 void weir_request_ud_forget_vars(struct weir_call *call);

@@ -13,9 +13,12 @@ WEIR_L_RAISES static void check_name(lua_State *L, const char *name)
 {
     bool good = *name != '\0' && *name != '.' && strstr(name, "..") == NULL;
     for (const char *at = name; good && *at != '\0'; at++)
-        good = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9') || strchr("_-.", *at) != NULL;
+        good = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9') ||
+               strchr("_-.", *at) != NULL;
     if (!good)
-        luaL_error(L, "require: '%s' is no module's name (letters, digits, '_', '-', with dots between folders)", name);
+        luaL_error(L,
+                   "require: '%s' is no module's name (letters, digits, '_', '-', with dots between folders)",
+                   name);
 }
 
 /* Pushes the chunk of the file; false: there is no such file. */
@@ -34,7 +37,8 @@ WEIR_L_RAISES static bool push_file(lua_State *L, const char *path)
     return true;
 }
 
-/* Pushes the table `field` of the global `package`; false and nothing: the script does not have that library. */
+/* Pushes the table `field` of the global `package`; false and nothing: the script does not have that library.
+ */
 WEIR_L_RAISES static bool push_of_package(lua_State *L, const char *field)
 {
     int top = lua_gettop(L);
@@ -49,7 +53,8 @@ WEIR_L_RAISES static bool push_of_package(lua_State *L, const char *field)
     return false;
 }
 
-/* Asks the stock searchers, when the script has `package`: pushes a loader and its data; or false and nothing. */
+/* Asks the stock searchers, when the script has `package`: pushes a loader and its data; or false and
+ * nothing. */
 WEIR_L_RAISES static bool push_stock(lua_State *L, const char *name)
 {
     int top = lua_gettop(L);
@@ -139,7 +144,8 @@ WEIR_L_RAISES static int push_loader(lua_State *L, const char *name)
         return 2;
     }
     const char *folder = weir_vm_of(L)->script->folder;
-    return luaL_error(L, "require: there is no module '%s': neither %s/%s nor %s/%s", name, folder, file, folder, init);
+    return luaL_error(L, "require: there is no module '%s': neither %s/%s nor %s/%s", name, folder, file,
+                      folder, init);
 }
 
 WEIR_L_RAISES static int l_require(lua_State *L)
@@ -166,8 +172,9 @@ WEIR_L_RAISES static int l_require(lua_State *L)
 /* Pushes a table of the libraries as the script sees them. */
 WEIR_L_RAISES static void push_libraries(lua_State *L)
 {
-    static const char *const names[] = {LUA_GNAME,       LUA_COLIBNAME, LUA_TABLIBNAME, LUA_STRLIBNAME,
-                                        LUA_MATHLIBNAME, LUA_UTF8LIBNAME, LUA_OSLIBNAME,  LUA_DBLIBNAME, LUA_IOLIBNAME};
+    static const char *const names[] = {LUA_GNAME,      LUA_COLIBNAME,   LUA_TABLIBNAME,
+                                        LUA_STRLIBNAME, LUA_MATHLIBNAME, LUA_UTF8LIBNAME,
+                                        LUA_OSLIBNAME,  LUA_DBLIBNAME,   LUA_IOLIBNAME};
     lua_newtable(L);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         lua_getglobal(L, names[i]);

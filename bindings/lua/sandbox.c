@@ -16,9 +16,10 @@ struct library {
 };
 
 static const struct library libraries[] = {
-    {LUA_STRLIBNAME, luaopen_string, true},  {LUA_TABLIBNAME, luaopen_table, true}, {LUA_MATHLIBNAME, luaopen_math, true},
-    {LUA_UTF8LIBNAME, luaopen_utf8, true},   {LUA_OSLIBNAME, luaopen_os, true},     {LUA_DBLIBNAME, luaopen_debug, true},
-    {LUA_IOLIBNAME, luaopen_io, false},      {LUA_LOADLIBNAME, luaopen_package, false},
+    {LUA_STRLIBNAME, luaopen_string, true}, {LUA_TABLIBNAME, luaopen_table, true},
+    {LUA_MATHLIBNAME, luaopen_math, true},  {LUA_UTF8LIBNAME, luaopen_utf8, true},
+    {LUA_OSLIBNAME, luaopen_os, true},      {LUA_DBLIBNAME, luaopen_debug, true},
+    {LUA_IOLIBNAME, luaopen_io, false},     {LUA_LOADLIBNAME, luaopen_package, false},
 };
 
 enum { LIBRARY_COUNT = sizeof libraries / sizeof libraries[0] };
@@ -36,7 +37,8 @@ static bool is_library(const char *name)
     for (size_t i = 0; i < LIBRARY_COUNT; i++)
         if (strcmp(libraries[i].name, name) == 0)
             return true;
-    return strcmp(name, "safe") == 0 || strcmp(name, "all") == 0 || strcmp(name, "base") == 0 || strcmp(name, LUA_COLIBNAME) == 0;
+    return strcmp(name, "safe") == 0 || strcmp(name, "all") == 0 || strcmp(name, "base") == 0 ||
+           strcmp(name, LUA_COLIBNAME) == 0;
 }
 
 int weir_sandbox_check(const struct weir_lua_options *options, struct weir_err *reterr)
@@ -44,7 +46,8 @@ int weir_sandbox_check(const struct weir_lua_options *options, struct weir_err *
     for (size_t i = 0; i < options->lib_count; i++)
         if (!is_library(options->libs[i]))
             return weir_err_set(reterr, WEIR_E_CONFIG,
-                                "libs: there is no library '%s'; there are safe, all, base, coroutine, string, table, math, utf8, os, debug, io, package",
+                                "libs: there is no library '%s'; there are safe, all, base, coroutine, "
+                                "string, table, math, utf8, os, debug, io, package",
                                 options->libs[i]);
     return WEIR_OK;
 }
@@ -54,10 +57,12 @@ int weir_sandbox_check(const struct weir_lua_options *options, struct weir_err *
 /* Upvalue 1: what is missing, upvalue 2: the setting that keeps it out. */
 WEIR_L_RAISES static int l_missing(lua_State *L)
 {
-    return luaL_error(L, "%s is not in libs: %s", lua_tostring(L, lua_upvalueindex(1)), lua_tostring(L, lua_upvalueindex(2)));
+    return luaL_error(L, "%s is not in libs: %s", lua_tostring(L, lua_upvalueindex(1)),
+                      lua_tostring(L, lua_upvalueindex(2)));
 }
 
-/* __index of a cut down library: a field that the stock library has is named. Upvalue 1: the library, 2: the setting. */
+/* __index of a cut down library: a field that the stock library has is named. Upvalue 1: the library, 2: the
+ * setting. */
 WEIR_L_RAISES static int l_missing_field(lua_State *L)
 {
     const char *field = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : luaL_typename(L, 2);
@@ -82,7 +87,8 @@ WEIR_L_RAISES static int l_load(lua_State *L)
     return lua_gettop(L);
 }
 
-/* setmetatable(table, meta) without finalizers, which can't be stopped when they run away. Upvalue: the stock setmetatable. */
+/* setmetatable(table, meta) without finalizers, which can't be stopped when they run away. Upvalue: the stock
+ * setmetatable. */
 WEIR_L_RAISES static int l_setmetatable(lua_State *L)
 {
     if (lua_istable(L, 2)) {
@@ -102,8 +108,10 @@ WEIR_L_RAISES static int l_setmetatable(lua_State *L)
 WEIR_L_RAISES static int l_collectgarbage(lua_State *L)
 {
     const char *what = luaL_optstring(L, 1, "collect");
-    if (strcmp(what, "collect") != 0 && strcmp(what, "count") != 0 && strcmp(what, "step") != 0 && strcmp(what, "isrunning") != 0)
-        return luaL_error(L, "collectgarbage: '%s' is not in libs: safe (count, collect, step, isrunning are)", what);
+    if (strcmp(what, "collect") != 0 && strcmp(what, "count") != 0 && strcmp(what, "step") != 0 &&
+        strcmp(what, "isrunning") != 0)
+        return luaL_error(
+            L, "collectgarbage: '%s' is not in libs: safe (count, collect, step, isrunning are)", what);
     int n = lua_gettop(L);
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);

@@ -1,8 +1,10 @@
-/* bindings/lua/sandbox.h - what a script may reach: the globals of `libs: safe`, of a list of libraries, or all.
+/* bindings/lua/sandbox.h - what a script may reach: the globals of `libs: safe`, of a list of libraries, or
+ * all.
  *
- * safe:  base (no dofile, loadfile, bytecode), string (no dump), table, math, utf8, coroutine (wrapped, coro.h), os.time clock date difftime,
- *        debug.traceback, require (our own). What is missing says so when it is used. A script is trusted but fallible: this contains
- *        mistakes, it is no boundary against hostile code. */
+ * safe:  base (no dofile, loadfile, bytecode), string (no dump), table, math, utf8, coroutine (wrapped,
+ * coro.h), os.time clock date difftime, debug.traceback, require (our own). What is missing says so when it
+ * is used. A script is trusted but fallible: this contains mistakes, it is no boundary against hostile code.
+ */
 #ifndef WEIR_LUA_SANDBOX_H
 #define WEIR_LUA_SANDBOX_H
 

@@ -27,7 +27,8 @@ static int fill(int fd, char *text, size_t len, const char *path, struct weir_er
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return weir_err_set(reterr, WEIR_E_IO, "%s: %s", path, n == 0 ? "it shrank while it was read" : strerror(errno));
+            return weir_err_set(reterr, WEIR_E_IO, "%s: %s", path,
+                                n == 0 ? "it shrank while it was read" : strerror(errno));
         got += (size_t)n;
     }
     return WEIR_OK;
@@ -39,7 +40,8 @@ static int read_open_file(int fd, const char *path, char **ret, size_t *ret_len,
     if (fstat(fd, &st) != 0)
         return weir_err_set(reterr, WEIR_E_IO, "%s: %s", path, strerror(errno));
     if (!S_ISREG(st.st_mode))
-        return weir_err_set(reterr, WEIR_E_SCRIPT, "%s: it is %s, not a file", path, S_ISDIR(st.st_mode) ? "a folder" : "something special");
+        return weir_err_set(reterr, WEIR_E_SCRIPT, "%s: it is %s, not a file", path,
+                            S_ISDIR(st.st_mode) ? "a folder" : "something special");
     if (st.st_size > SOURCE_MAX)
         return weir_err_set(reterr, WEIR_E_LIMIT, "%s: larger than %d bytes", path, SOURCE_MAX);
     size_t len = (size_t)st.st_size;
@@ -61,8 +63,8 @@ static int read_source(const char *path, char **ret, size_t *ret_len, struct wei
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold us */
     if (fd < 0)
-        return weir_err_set(reterr, errno == ENOENT || errno == ENOTDIR ? WEIR_E_NOTFOUND : WEIR_E_IO, "%s: %s", path,
-                            strerror(errno));
+        return weir_err_set(reterr, errno == ENOENT || errno == ENOTDIR ? WEIR_E_NOTFOUND : WEIR_E_IO,
+                            "%s: %s", path, strerror(errno));
     int rc = read_open_file(fd, path, ret, ret_len, reterr);
     close(fd);
     return rc;
@@ -97,7 +99,8 @@ static bool make_modules(struct weir_lua_script *s)
     return true;
 }
 
-int weir_script_open(const struct weir_lua_options *options, struct weir_lua_script **ret, struct weir_err *reterr)
+int weir_script_open(const struct weir_lua_options *options, struct weir_lua_script **ret,
+                     struct weir_err *reterr)
 {
     struct weir_lua_script *s = weir_calloc(1, sizeof *s);
     if (s == NULL || !copy_options(s, options) || !make_modules(s)) {
@@ -144,7 +147,8 @@ void weir_script_close(struct weir_lua_script *s)
 
 /* --- compiling --- */
 
-/* Skips a byte order mark and a first line that begins with '#', but not its end, so that lines keep their numbers. */
+/* Skips a byte order mark and a first line that begins with '#', but not its end, so that lines keep their
+ * numbers. */
 static const char *skip_first_line(const char *text, size_t *len)
 {
     const char *at = text, *end = text + *len;
@@ -157,8 +161,8 @@ static const char *skip_first_line(const char *text, size_t *len)
     return at;
 }
 
-/* Pushes the compiled text or, on failure, the message. Names the file as Lua's messages are to show it: relative to the application's folder
- * where Lua would cut its name short. */
+/* Pushes the compiled text or, on failure, the message. Names the file as Lua's messages are to show it:
+ * relative to the application's folder where Lua would cut its name short. */
 static int load_text(lua_State *L, const char *folder, const char *path, const char *text, size_t len)
 {
     char name[LUA_IDSIZE + 2];
@@ -174,7 +178,8 @@ static int load_text(lua_State *L, const char *folder, const char *path, const c
     return status;
 }
 
-WEIR_L_RAISES bool weir_script_push_main(lua_State *L, const struct weir_lua_script *s, struct weir_err *reterr)
+WEIR_L_RAISES bool weir_script_push_main(lua_State *L, const struct weir_lua_script *s,
+                                         struct weir_err *reterr)
 {
     if (s->code == NULL && s->text[0] == LUA_SIGNATURE[0]) {
         weir_err_set(reterr, WEIR_E_SCRIPT, "%s: it is bytecode; only text can be loaded", s->file);
@@ -184,7 +189,8 @@ WEIR_L_RAISES bool weir_script_push_main(lua_State *L, const struct weir_lua_scr
                                  : load_text(L, s->folder, s->file, s->text, s->text_len);
     if (status == LUA_OK)
         return true;
-    weir_err_set(reterr, status == LUA_ERRMEM ? WEIR_E_NOMEM : WEIR_E_SCRIPT, "%s", weir_vm_error_text(L, status));
+    weir_err_set(reterr, status == LUA_ERRMEM ? WEIR_E_NOMEM : WEIR_E_SCRIPT, "%s",
+                 weir_vm_error_text(L, status));
     return false;
 }
 
@@ -240,7 +246,8 @@ int weir_script_compile(struct weir_lua_script *s, struct weir_err *reterr)
 
 static const struct weir_lua_module *find(const struct weir_lua_script *s, const char *path)
 {
-    WEIR_LIST_EACH(node, following, s->modules) {
+    WEIR_LIST_EACH(node, following, s->modules)
+    {
         struct weir_lua_module *m = WEIR_LIST_ENTRY(node, struct weir_lua_module, node);
         if (strcmp(m->path, path) == 0)
             return m;
@@ -262,7 +269,8 @@ static const struct weir_lua_module *add(const struct weir_lua_script *s, struct
     return there;
 }
 
-const struct weir_lua_module *weir_script_module(const struct weir_lua_script *s, const char *path, struct weir_err *reterr)
+const struct weir_lua_module *weir_script_module(const struct weir_lua_script *s, const char *path,
+                                                 struct weir_err *reterr)
 {
     char *full = weir_asprintf("%s/%s", s->folder, path);
     if (full == NULL) {
@@ -277,7 +285,8 @@ const struct weir_lua_module *weir_script_module(const struct weir_lua_script *s
         return there;
     }
     struct weir_lua_module *m = weir_calloc(1, sizeof *m);
-    int rc = m != NULL ? read_source(full, &m->text, &m->len, reterr) : weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", path);
+    int rc = m != NULL ? read_source(full, &m->text, &m->len, reterr)
+                       : weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", path);
     if (rc != WEIR_OK) {
         weir_free(full);
         weir_free(m);
@@ -287,7 +296,8 @@ const struct weir_lua_module *weir_script_module(const struct weir_lua_script *s
     return add(s, m);
 }
 
-WEIR_L_RAISES int weir_script_load_module(lua_State *L, const struct weir_lua_script *s, const struct weir_lua_module *m)
+WEIR_L_RAISES int weir_script_load_module(lua_State *L, const struct weir_lua_script *s,
+                                          const struct weir_lua_module *m)
 {
     return load_text(L, s->folder, m->path, m->text, m->len);
 }

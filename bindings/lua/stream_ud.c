@@ -131,7 +131,8 @@ WEIR_L_RAISES static int l_tostring(lua_State *L)
 WEIR_L_RAISES void weir_stream_ud_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"write", l_write}, {"close", l_close}, {NULL, NULL}};
-    static const luaL_Reg meta[] = {{"__gc", l_gc}, {"__close", l_gc}, {"__tostring", l_tostring}, {NULL, NULL}};
+    static const luaL_Reg meta[] = {
+        {"__gc", l_gc}, {"__close", l_gc}, {"__tostring", l_tostring}, {NULL, NULL}};
     luaL_newmetatable(L, "weir.stream");
     luaL_setfuncs(L, meta, 0);
     luaL_newlib(L, methods);

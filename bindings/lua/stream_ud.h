@@ -1,5 +1,6 @@
-/* bindings/lua/stream_ud.h - an answer that is being streamed. The userdata owns the stream; `close` ends the answer whole; a stream that is
- * collected, left by `<close>` or cut by the host without it ends the connection, so that the client sees that it is not complete. */
+/* bindings/lua/stream_ud.h - an answer that is being streamed. The userdata owns the stream; `close` ends the
+ * answer whole; a stream that is collected, left by `<close>` or cut by the host without it ends the
+ * connection, so that the client sees that it is not complete. */
 #ifndef WEIR_LUA_STREAM_UD_H
 #define WEIR_LUA_STREAM_UD_H
 

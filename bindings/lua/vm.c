@@ -22,13 +22,14 @@ static void account(struct weir_vm *vm, size_t old, size_t new)
 {
     struct weir_vm_meter *m = vm->meter;
     vm->used += new - old;
-    atomic_store_explicit(&m->used, atomic_load_explicit(&m->used, memory_order_relaxed) + new - old, memory_order_relaxed);
+    atomic_store_explicit(&m->used, atomic_load_explicit(&m->used, memory_order_relaxed) + new - old,
+                          memory_order_relaxed);
     if (vm->used > atomic_load_explicit(&m->peak, memory_order_relaxed))
         atomic_store_explicit(&m->peak, vm->used, memory_order_relaxed);
 }
 
-/* Lua answers a refusal with a full collection, which allocates nothing, and asks for the same once more. Only a second refusal, or any other
- * request, says that the allocation has failed. */
+/* Lua answers a refusal with a full collection, which allocates nothing, and asks for the same once more.
+ * Only a second refusal, or any other request, says that the allocation has failed. */
 static void *refuse(struct weir_vm *vm, const void *block, size_t new)
 {
     if (vm->refused)
@@ -138,7 +139,8 @@ int weir_vm_call(struct weir_vm *vm, lua_CFunction entry, void *args, struct wei
     int status = lua_pcall(L, 1, 0, top + 1);
     int rc = WEIR_OK;
     if (status != LUA_OK)
-        rc = weir_err_set(reterr, status == LUA_ERRMEM ? WEIR_E_NOMEM : WEIR_E_SCRIPT, "%s", weir_vm_error_text(L, status));
+        rc = weir_err_set(reterr, status == LUA_ERRMEM ? WEIR_E_NOMEM : WEIR_E_SCRIPT, "%s",
+                          weir_vm_error_text(L, status));
     lua_settop(L, top);
     return rc;
 }
@@ -187,21 +189,30 @@ WEIR_L_RAISES static void take_result(lua_State *L, struct weir_vm *vm, struct l
         return;
     }
     if (!lua_istable(L, -1)) {
-        weir_err_set(&load->err, WEIR_E_SCRIPT, "%s: a handler file must return a table with `handle` or `handle_batch`, or a function; this one returned %s",
-                     file, lua_isnil(L, -1) ? "nothing" : lua_type(L, -1) == LUA_TSTRING ? "a string" : luaL_typename(L, -1));
+        weir_err_set(&load->err, WEIR_E_SCRIPT,
+                     "%s: a handler file must return a table with `handle` or `handle_batch`, or a function; "
+                     "this one returned %s",
+                     file,
+                     lua_isnil(L, -1)                 ? "nothing"
+                     : lua_type(L, -1) == LUA_TSTRING ? "a string"
+                                                      : luaL_typename(L, -1));
         return;
     }
-    bool one = lua_getfield(L, -1, "handle") != LUA_TNIL, batch = lua_getfield(L, -2, "handle_batch") != LUA_TNIL;
+    bool one = lua_getfield(L, -1, "handle") != LUA_TNIL,
+         batch = lua_getfield(L, -2, "handle_batch") != LUA_TNIL;
     int init = lua_getfield(L, -3, "init");
     if (one && batch)
-        weir_err_set(&load->err, WEIR_E_SCRIPT, "%s: the table has both `handle` and `handle_batch`; it must have one of them", file);
+        weir_err_set(&load->err, WEIR_E_SCRIPT,
+                     "%s: the table has both `handle` and `handle_batch`; it must have one of them", file);
     else if (!one && !batch)
-        weir_err_set(&load->err, WEIR_E_SCRIPT, "%s: the returned table has neither `handle` nor `handle_batch`", file);
+        weir_err_set(&load->err, WEIR_E_SCRIPT,
+                     "%s: the returned table has neither `handle` nor `handle_batch`", file);
     else if (!lua_isfunction(L, one ? -3 : -2))
-        weir_err_set(&load->err, WEIR_E_SCRIPT, "%s: `%s` must be a function, it is a %s", file, one ? "handle" : "handle_batch",
-                     luaL_typename(L, one ? -3 : -2));
+        weir_err_set(&load->err, WEIR_E_SCRIPT, "%s: `%s` must be a function, it is a %s", file,
+                     one ? "handle" : "handle_batch", luaL_typename(L, one ? -3 : -2));
     else if (init != LUA_TNIL && init != LUA_TFUNCTION)
-        weir_err_set(&load->err, WEIR_E_SCRIPT, "%s: `init` must be a function, it is a %s", file, luaL_typename(L, -1));
+        weir_err_set(&load->err, WEIR_E_SCRIPT, "%s: `init` must be a function, it is a %s", file,
+                     luaL_typename(L, -1));
     if (load->err.code != WEIR_OK)
         return;
     vm->takes_batches = batch;
@@ -224,7 +235,8 @@ WEIR_L_RAISES static int l_load(lua_State *L)
     return 0;
 }
 
-static struct weir_vm *allocate_vm(const struct weir_lua_script *script, struct weir_seat *seat, struct weir_vm_meter *meter)
+static struct weir_vm *allocate_vm(const struct weir_lua_script *script, struct weir_seat *seat,
+                                   struct weir_vm_meter *meter)
 {
     struct weir_vm *vm = weir_calloc(1, sizeof *vm);
     if (vm == NULL)
@@ -247,11 +259,12 @@ static struct weir_vm *allocate_vm(const struct weir_lua_script *script, struct 
 
 static int describe_memory(const struct weir_vm *vm, struct weir_err *reterr)
 {
-    return weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory while loading (limits.memory is %zu bytes)", vm->script->file, vm->limit);
+    return weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory while loading (limits.memory is %zu bytes)",
+                        vm->script->file, vm->limit);
 }
 
-int weir_vm_create(const struct weir_lua_script *script, struct weir_seat *seat, struct weir_vm_meter *meter, struct weir_vm **ret,
-                   struct weir_err *reterr)
+int weir_vm_create(const struct weir_lua_script *script, struct weir_seat *seat, struct weir_vm_meter *meter,
+                   struct weir_vm **ret, struct weir_err *reterr)
 {
     struct weir_vm *vm = allocate_vm(script, seat, meter);
     if (vm == NULL)

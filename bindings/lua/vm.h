@@ -3,9 +3,9 @@
  *   handler ──> vm (current) ──> calls, each a pooled coroutine
  *          └──> retired VMs: an allocation failed in them; they end what they have and take nothing new
  *
- * Owner:   the handler (handler.c). Threads: the control thread until its handler is handed out, then its worker's alone; only
- *          the meter may be read elsewhere.
- * Errors:  all Lua work runs inside weir_vm_call (set-up) or a call's coroutine (call.c). There is no other protected call in C. */
+ * Owner:   the handler (handler.c). Threads: the control thread until its handler is handed out, then its
+ * worker's alone; only the meter may be read elsewhere. Errors:  all Lua work runs inside weir_vm_call
+ * (set-up) or a call's coroutine (call.c). There is no other protected call in C. */
 #ifndef WEIR_LUA_VM_H
 #define WEIR_LUA_VM_H
 
@@ -23,8 +23,8 @@ struct weir_lua_script;
 struct weir_port;
 struct weir_seat;
 
-/* Marks every function that may leave by longjmp. Across a call of one hold no lock, no malloc and no open file that is not in a userdata
- * or owned by the VM. */
+/* Marks every function that may leave by longjmp. Across a call of one hold no lock, no malloc and no open
+ * file that is not in a userdata or owned by the VM. */
 #define WEIR_L_RAISES
 
 /* What a handler's VMs hold, together; outlives each of them. */
@@ -57,10 +57,10 @@ struct weir_vm {
     const struct weir_lua_script *script; /* outlives the VM */
     struct weir_vm_meter *meter;          /* outlives the VM */
     size_t used, limit, soft;             /* bytes held, the cap, where the collector is stepped */
-    bool refused;              /* the last growth was refused; Lua collects and tries again */
-    bool broken;               /* an allocation has failed: it takes no new calls */
-    const void *refused_block; /* the refused growth: of this block (NULL: a new one) */
-    size_t refused_size;       /* … to this size */
+    bool refused;                         /* the last growth was refused; Lua collects and tries again */
+    bool broken;                          /* an allocation has failed: it takes no new calls */
+    const void *refused_block;            /* the refused growth: of this block (NULL: a new one) */
+    size_t refused_size;                  /* … to this size */
     enum weir_vm_phase phase;
     bool takes_batches;
     struct weir_call *running; /* whose coroutine runs now; NULL: none */
@@ -68,25 +68,25 @@ struct weir_vm {
     bool suspending;           /* the yield under way is the host's, not the script's */
     size_t live;               /* calls begun and not ended, orphans too (call.h) */
     size_t idle_count;
-    struct weir_list idle;      /* calls that wait for work, with a coroutine */
-    struct weir_list bare;      /* calls that wait for work, without one */
-    struct weir_list suspended; /* calls that wait for the host */
-    struct weir_list orphans;   /* cancelled calls that the core will still tell about their emission */
-    struct weir_list streams;   /* answers that are being streamed (stream_ud.c) */
-    struct weir_list node;      /* of the handler's retired VMs */
+    struct weir_list idle;        /* calls that wait for work, with a coroutine */
+    struct weir_list bare;        /* calls that wait for work, without one */
+    struct weir_list suspended;   /* calls that wait for the host */
+    struct weir_list orphans;     /* cancelled calls that the core will still tell about their emission */
+    struct weir_list streams;     /* answers that are being streamed (stream_ud.c) */
+    struct weir_list node;        /* of the handler's retired VMs */
     struct weir_vm_buffer buffer; /* convert.c */
     struct weir_vm_port *ports;
     size_t port_count;
-    int handle_ref;         /* the script's handle or handle_batch */
-    int init_ref;           /* its init; LUA_NOREF: none */
+    int handle_ref; /* the script's handle or handle_batch */
+    int init_ref;   /* its init; LUA_NOREF: none */
     int request_ref, headers_ref, stream_ref, array_ref, loaded_ref, ports_ref, vars_ref;
     const void *request_meta, *array_meta; /* identities of the metatables of requests and of marked arrays */
 };
 
 enum { WEIR_VM_THREAD_OF_CALL = 1, WEIR_VM_THREAD_WAITS = 2, WEIR_VM_THREAD_MASK = 3 };
 
-/* Every thread of a VM has the VM's address in its extra space; the two low bits say what the thread is, so that no script can resume or
- * close a coroutine that is the host's or waits for it. */
+/* Every thread of a VM has the VM's address in its extra space; the two low bits say what the thread is, so
+ * that no script can resume or close a coroutine that is the host's or waits for it. */
 static inline struct weir_vm *weir_vm_of(lua_State *L)
 {
     return (struct weir_vm *)(*(uintptr_t *)lua_getextraspace(L) & ~(uintptr_t)WEIR_VM_THREAD_MASK);
@@ -103,20 +103,23 @@ static inline void weir_vm_thread_set(lua_State *co, unsigned bit, bool on)
     *space = on ? *space | bit : *space & ~(uintptr_t)bit;
 }
 
-/* Makes a VM with its libraries and runs the script's main chunk; `seat` is NULL for `weir check`. The builder's thread. */
-int weir_vm_create(const struct weir_lua_script *script, struct weir_seat *seat, struct weir_vm_meter *meter, struct weir_vm **ret,
-                   struct weir_err *reterr);
+/* Makes a VM with its libraries and runs the script's main chunk; `seat` is NULL for `weir check`. The
+ * builder's thread. */
+int weir_vm_create(const struct weir_lua_script *script, struct weir_seat *seat, struct weir_vm_meter *meter,
+                   struct weir_vm **ret, struct weir_err *reterr);
 /* Runs init(ctx), if the script has one. */
 int weir_vm_init(struct weir_vm *vm, struct weir_err *reterr);
 /* No call is under way. Takes NULL. */
 void weir_vm_destroy(struct weir_vm *vm);
 
-/* Runs `entry` with `args` as its one argument, a light userdata, protected. A Lua error becomes `reterr`, with its traceback if it has one. */
+/* Runs `entry` with `args` as its one argument, a light userdata, protected. A Lua error becomes `reterr`,
+ * with its traceback if it has one. */
 int weir_vm_call(struct weir_vm *vm, lua_CFunction entry, void *args, struct weir_err *reterr);
 
 /* The message handler of every protected call: turns an error value into a text with traceback. */
 WEIR_L_RAISES int weir_l_traceback(lua_State *L);
-/* The text of the error at the top of the stack, whatever it is, and whatever `status` says; valid while it stays there. Never raises. */
+/* The text of the error at the top of the stack, whatever it is, and whatever `status` says; valid while it
+ * stays there. Never raises. */
 const char *weir_vm_error_text(lua_State *L, int status);
 
 /* Room for `more` bytes in the VM's buffer; false: no memory. */

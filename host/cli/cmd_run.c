@@ -196,17 +196,6 @@ static void finish(struct host *h)
         weir_log(WEIR_LOG_ERROR, "host", NULL, "handles are left in the control thread's loop");
 }
 
-/* Whether a handler still blocks its worker after the drain has given it up: its thread uses everything there
- * is. */
-static bool is_stuck(struct host *h)
-{
-    struct weir_graph *g = weir_runtime_graph(h->rt);
-    unsigned left = 0;
-    for (size_t i = 0; i < g->pool_count; i++)
-        left += weir_pool_reap(&g->pools[i]);
-    return left > 0;
-}
-
 /* Ends the process around a thread that can't be ended: nothing may be freed under it. The admin socket's
  * file goes. */
 static void leave_stuck(struct host *h)
@@ -230,7 +219,7 @@ static int serve(struct host *h)
         say_ready(h);
     }
     (void)uv_run(&h->loop, UV_RUN_DEFAULT); /* until on_stopped */
-    if (is_stuck(h))
+    if (weir_runtime_is_stuck(h->rt))
         leave_stuck(h);
     if (weir_runtime_was_cut(h->rt)) {
         weir_log(WEIR_LOG_WARN, "host", NULL, "stopped before everything was finished");

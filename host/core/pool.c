@@ -169,7 +169,7 @@ double weir_pool_busy(struct weir_pool *p, struct weir_pool_load *last, uint64_t
     for (unsigned i = 0; i < p->slot_count; i++) {
         if (p->workers[i] == NULL)
             continue;
-        idle += atomic_load_explicit(&p->workers[i]->idle_ns, memory_order_relaxed);
+        idle += uv_metrics_idle_time(&p->workers[i]->loop);
         workers++;
     }
     double span = (double)(now_ns - last->at_ns) * workers;

@@ -108,6 +108,12 @@ static void spill_lane(struct weir_seat *seat)
         weir_queue_share(seat->stage, &events);
 }
 
+static void publish_memory(struct weir_seat *seat)
+{
+    const struct weir_handler *h = seat->handler;
+    atomic_store_explicit(&seat->handler_bytes, (int64_t)h->ops->memory(h), memory_order_relaxed);
+}
+
 static bool run_seat(struct weir_worker *w, struct weir_seat *seat)
 {
     size_t room = seat->stage->concurrency - seat->running;
@@ -117,7 +123,7 @@ static bool run_seat(struct weir_worker *w, struct weir_seat *seat)
         return false;
     struct weir_handler *h = seat->handler;
     h->ops->handle(h, w->batch, n);
-    atomic_store_explicit(&seat->handler_bytes, (int64_t)h->ops->memory(h), memory_order_relaxed);
+    publish_memory(seat);
     bool suspended = seat->running >= seat->stage->concurrency; /* by calls that outlived the batch: it may take long */
     if (suspended && atomic_load_explicit(&w->pool->live, memory_order_relaxed) > 1)
         spill_lane(seat);
@@ -280,6 +286,22 @@ static bool obey(struct weir_worker *w)
 
 /* ---- the turn ---- */
 
+/* A loop runs timers that are due before it polls. What they did (ended a call, say) is not in has_work, which was asked before, so the
+ * poll must not sleep then: the time moved on since. */
+static void on_before_poll(uv_prepare_t *prepare)
+{
+    struct weir_worker *w = prepare->data;
+    if (uv_now(&w->loop) != w->polled_ms)
+        uv_stop(&w->loop);
+}
+
+static bool timer_is_due(struct weir_worker *w)
+{
+    uv_update_time(&w->loop);
+    w->polled_ms = uv_now(&w->loop);
+    return uv_backend_timeout(&w->loop) == 0;
+}
+
 static void poll_loop(struct weir_worker *w)
 {
     bool idle = !has_work(w) && weir_inbox_park(&w->inbox);
@@ -291,12 +313,11 @@ static void poll_loop(struct weir_worker *w)
     bool takes = takes_shared(w); /* else a wake-up for others' work would end here */
     if (takes)
         weir_pool_park(w->pool, w);
-    uint64_t before = weir_worker_now(w);
-    uv_run(&w->loop, has_work(w) ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+    uv_run(&w->loop, timer_is_due(w) || has_work(w) ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+    weir_worker_now(w);
     if (takes && weir_pool_unpark(w->pool, w))
         pass_on(w);
     weir_inbox_unpark(&w->inbox);
-    weir_hist_add_relaxed(&w->idle_ns, weir_worker_now(w) - before);
 }
 
 static void check_ledgers(const struct weir_worker *w)
@@ -341,6 +362,7 @@ static void close_loop(struct weir_worker *w)
     close_handlers(w); /* while the loop runs still: they may have handles in it */
     uv_timer_stop(&w->wait_timer);
     uv_close((uv_handle_t *)&w->wait_timer, NULL);
+    uv_close((uv_handle_t *)&w->before_poll, NULL);
     weir_mutex_lock(&w->pool->mu); /* from here on nobody wakes it: it is on no stack and gets no orders */
     w->leaving = true;
     weir_inbox_close(&w->inbox);
@@ -373,7 +395,10 @@ static int make_seat(struct weir_worker *w, struct weir_seat *seat, struct weir_
         return WEIR_OK;
     if (stage->kind == WEIR_STAGE_SOURCE)
         return stage->source.make(stage->source.self, seat, &seat->source, reterr);
-    return stage->handler.make(stage->handler.self, seat, &seat->handler, reterr);
+    int rc = stage->handler.make(stage->handler.self, seat, &seat->handler, reterr);
+    if (rc == WEIR_OK)
+        publish_memory(seat);
+    return rc;
 }
 
 static int make_loop(struct weir_worker *w, struct weir_err *reterr)
@@ -381,6 +406,7 @@ static int make_loop(struct weir_worker *w, struct weir_err *reterr)
     int rc = uv_loop_init(&w->loop);
     if (rc < 0)
         return weir_err_set(reterr, WEIR_E_IO, "worker %u: no event loop: %s", w->index, uv_strerror(rc));
+    uv_loop_configure(&w->loop, UV_METRICS_IDLE_TIME); /* for weir_pool_busy; a libuv that can't says so by never being idle */
     rc = weir_inbox_init(&w->inbox, &w->loop);
     if (rc < 0) {
         uv_loop_close(&w->loop);
@@ -388,6 +414,9 @@ static int make_loop(struct weir_worker *w, struct weir_err *reterr)
     }
     uv_timer_init(&w->loop, &w->wait_timer);
     w->wait_timer.data = w;
+    uv_prepare_init(&w->loop, &w->before_poll);
+    w->before_poll.data = w;
+    uv_prepare_start(&w->before_poll, on_before_poll);
     return WEIR_OK;
 }
 

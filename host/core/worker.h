@@ -48,7 +48,6 @@ struct weir_worker {
     _Atomic int state;        /* [atomic acq/rel] enum weir_worker_state */
     _Atomic unsigned orders;  /* [atomic acq/rel] given by control */
     _Atomic unsigned quiet_for; /* [atomic acq/rel] the orders under which it was quiet: no source had anything under way; CANCEL: done */
-    _Atomic uint64_t idle_ns; /* [atomic relaxed, one writer] time parked */
     sem_t started;            /* the thread has started its sources, or failed to */
     struct weir_err start_err; /* [const] after `started` */
     struct weir_worker *parked_next; /* [pool mu] */
@@ -56,7 +55,7 @@ struct weir_worker {
     bool leaving;             /* [pool mu] its wake-up handle is closed */
 
     /* [owner: worker] from here on */
-    uv_loop_t loop;
+    uv_loop_t loop;             /* its idle time may be read by control */
     uint64_t now_ns;            /* the last reading of the clock */
     struct weir_seat **by_rank; /* farthest downstream first */
     size_t words;               /* of the bit sets, which are by rank */
@@ -71,6 +70,8 @@ struct weir_worker {
     uint64_t next_event_id;
     struct weir_list waits;     /* of struct weir_waiter, whose emissions this worker made */
     uv_timer_t wait_timer;
+    uv_prepare_t before_poll;
+    uint64_t polled_ms;         /* the loop's time when the worker looked for work a last time */
     unsigned obeyed;
 };
 

@@ -15,7 +15,8 @@ struct weir_access_log {
     struct weir_linefile *file;     /* [const] */
 };
 
-int weir_access_log_open(const char *path, enum weir_access_format format, struct weir_access_log **ret, struct weir_err *reterr)
+int weir_access_log_open(const char *path, enum weir_access_format format, struct weir_access_log **ret,
+                         struct weir_err *reterr)
 {
     struct weir_access_log *log = weir_calloc(1, sizeof *log);
     if (log == NULL)
@@ -72,8 +73,8 @@ static void add_quoted_header(struct weir_strbuf *out, const struct weir_http_re
     weir_strbuf_addc(out, '"');
 }
 
-static void print_combined(const struct weir_http_request *r, int status, uint64_t bytes, uint64_t took_ns, const struct tm *tm,
-                           struct weir_strbuf *out)
+static void print_combined(const struct weir_http_request *r, int status, uint64_t bytes, uint64_t took_ns,
+                           const struct tm *tm, struct weir_strbuf *out)
 {
     char when[40];
     strftime(when, sizeof when, "%d/%b/%Y:%H:%M:%S +0000", tm);
@@ -100,8 +101,8 @@ static void add_member(struct weir_strbuf *out, const char *name, const struct w
     weir_strbuf_add_json(out, value->data, value->len);
 }
 
-static void print_json(const struct weir_http_request *r, int status, uint64_t bytes, uint64_t took_ns, const struct tm *tm,
-                       uint64_t wall_ns, struct weir_strbuf *out)
+static void print_json(const struct weir_http_request *r, int status, uint64_t bytes, uint64_t took_ns,
+                       const struct tm *tm, uint64_t wall_ns, struct weir_strbuf *out)
 {
     char when[40];
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", tm);
@@ -111,16 +112,17 @@ static void print_json(const struct weir_http_request *r, int status, uint64_t b
     add_member(out, "target", &r->target);
     if (r->method.len > 0)
         weir_strbuf_addf(out, ",\"version\":\"1.%d\"", r->version_minor);
-    weir_strbuf_addf(out, ",\"status\":%d,\"bytes\":%llu,\"duration_us\":%llu,\"id\":%llu", status, (unsigned long long)bytes,
-                     (unsigned long long)(took_ns / 1000), (unsigned long long)r->id);
+    weir_strbuf_addf(out, ",\"status\":%d,\"bytes\":%llu,\"duration_us\":%llu,\"id\":%llu", status,
+                     (unsigned long long)bytes, (unsigned long long)(took_ns / 1000),
+                     (unsigned long long)r->id);
     add_member(out, "referer", weir_http_request_header(r, "referer", 7));
     add_member(out, "user_agent", weir_http_request_header(r, "user-agent", 10));
     add_member(out, "traceparent", weir_http_request_header(r, "traceparent", 11));
     weir_strbuf_adds(out, "}\n");
 }
 
-void weir_access_log_print(enum weir_access_format format, const struct weir_http_request *r, int status, uint64_t bytes,
-                           uint64_t took_ns, uint64_t wall_ns, struct weir_strbuf *out)
+void weir_access_log_print(enum weir_access_format format, const struct weir_http_request *r, int status,
+                           uint64_t bytes, uint64_t took_ns, uint64_t wall_ns, struct weir_strbuf *out)
 {
     time_t seconds = (time_t)(wall_ns / WEIR_NS_PER_S);
     struct tm tm;
@@ -131,7 +133,8 @@ void weir_access_log_print(enum weir_access_format format, const struct weir_htt
         print_combined(r, status, bytes, took_ns, &tm, out);
 }
 
-void weir_access_log_write(struct weir_access_log *log, const struct weir_http_request *r, int status, uint64_t bytes, uint64_t took_ns)
+void weir_access_log_write(struct weir_access_log *log, const struct weir_http_request *r, int status,
+                           uint64_t bytes, uint64_t took_ns)
 {
     struct weir_strbuf line = WEIR_STRBUF_INIT;
     weir_access_log_print(log->format, r, status, bytes, took_ns, weir_clock_wall_ns(), &line);

@@ -9,7 +9,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { OPEN_FLAGS = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY }; /* non-blocking: a FIFO must not hold us up */
+enum {
+    OPEN_FLAGS = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY
+}; /* non-blocking: a FIFO must not hold us up */
 
 bool weir_beneath_allows(const char *path)
 {
@@ -41,7 +43,10 @@ static int open_by_segments(int root, const char *path)
         memcpy(name, path, len);
         name[len] = '\0';
         bool last = *next == '\0' && path[len] == '\0';
-        int fd = len == 0 ? -1 : openat(at, name, last ? OPEN_FLAGS | O_NOFOLLOW : O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        int fd = len == 0
+                     ? -1
+                     : openat(at, name,
+                              last ? OPEN_FLAGS | O_NOFOLLOW : O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         int error = errno;
         if (at != root)
             close(at);
@@ -60,7 +65,8 @@ static int open_by_segments(int root, const char *path)
 
 static int open_in(int root, const char *path)
 {
-    static _Atomic bool missing; /* [atomic relaxed] the kernel, or a filter, has no openat2; finding that out twice does no harm */
+    static _Atomic bool missing; /* [atomic relaxed] the kernel, or a filter, has no openat2; finding that out
+                                    twice does no harm */
     struct open_how how = {.flags = OPEN_FLAGS, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
     if (!atomic_load_explicit(&missing, memory_order_relaxed)) {
         long fd = -1;

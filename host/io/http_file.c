@@ -1,5 +1,5 @@
-/* Answers with a file: opened, looked at and read in libuv's threads, 64 KiB at a time, the next piece when the last has been sent. A file that
- * fits into one piece costs one trip there. */
+/* Answers with a file: opened, looked at and read in libuv's threads, 64 KiB at a time, the next piece when
+ * the last has been sent. A file that fits into one piece costs one trip there. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -21,14 +21,14 @@ struct weir_http_file {
     uv_work_t work;
     struct weir_http_exchange *ex;
     bool working, dead;
-    _Atomic unsigned handed;          /* [atomic acq/rel] libuv orders loop and thread itself; this says so to ThreadSanitizer, which can't
-                                       * see into it */
-    int status;                       /* asked for, then what becomes of it */
-    int error;                        /* an errno, or 0 */
+    _Atomic unsigned handed; /* [atomic acq/rel] libuv orders loop and thread itself; this says so to
+                              * ThreadSanitizer, which can't see into it */
+    int status;              /* asked for, then what becomes of it */
+    int error;               /* an errno, or 0 */
     int fd;
-    uint64_t offset, left, length;    /* length: of the whole answer */
-    struct weir_strbuf piece;         /* read, not sent yet: the exchange's own buffer is the loop's alone */
-    const char *root, *path;          /* in `text`, as the headers */
+    uint64_t offset, left, length; /* length: of the whole answer */
+    struct weir_strbuf piece;      /* read, not sent yet: the exchange's own buffer is the loop's alone */
+    const char *root, *path;       /* in `text`, as the headers */
     size_t header_count;
     struct weir_http_header *headers; /* room for EXTRA_HEADERS more */
     char etag[48], modified[WEIR_HTTP_DATE_LEN + 1], range[72];
@@ -58,7 +58,8 @@ static bool has_header(const struct weir_http_file *f, const char *name)
 static void add_header(struct weir_http_file *f, const char *name, const char *value)
 {
     if (!has_header(f, name))
-        f->headers[f->header_count++] = (struct weir_http_header){{name, strlen(name)}, {value, strlen(value)}};
+        f->headers[f->header_count++] =
+            (struct weir_http_header){{name, strlen(name)}, {value, strlen(value)}};
 }
 
 static void read_piece(struct weir_http_file *f)
@@ -171,8 +172,9 @@ static void write_head(struct weir_http_file *f)
     add_header(f, "Accept-Ranges", "bytes");
     if (f->range[0] != '\0')
         add_header(f, "Content-Range", f->range);
-    weir_http_response_head(ex, ex->server->worker, f->status, f->headers, f->header_count,
-                            f->status == 304 || f->status == 204 ? WEIR_HTTP_FRAMING_NONE : WEIR_HTTP_FRAMING_LENGTH, f->length);
+    weir_http_response_head(
+        ex, ex->server->worker, f->status, f->headers, f->header_count,
+        f->status == 304 || f->status == 204 ? WEIR_HTTP_FRAMING_NONE : WEIR_HTTP_FRAMING_LENGTH, f->length);
 }
 
 /* The job is over; the exchange goes on without it, or ends when its client has gone. */
@@ -198,7 +200,8 @@ static void after_read(uv_work_t *work, int status)
     }
     weir_http_server_now(ex->server);
     if (f->error != 0) {
-        weir_http_conn_close(ex->conn, WEIR_E_IO); /* the length was promised: only cutting tells the client */
+        weir_http_conn_close(ex->conn,
+                             WEIR_E_IO); /* the length was promised: only cutting tells the client */
         return;
     }
     struct weir_strbuf sent = ex->out; /* more() was asked since it is empty */
@@ -281,8 +284,8 @@ static char *keep(char *at, const char *s, size_t len)
     return at + len + 1;
 }
 
-static struct weir_http_file *make_file(struct weir_http_exchange *ex, const struct weir_http_header *headers, size_t count,
-                                        const char *root, const char *path)
+static struct weir_http_file *make_file(struct weir_http_exchange *ex, const struct weir_http_header *headers,
+                                        size_t count, const char *root, const char *path)
 {
     size_t text = strlen(root) + strlen(path) + 2;
     for (size_t i = 0; i < count; i++)
@@ -311,8 +314,9 @@ static struct weir_http_file *make_file(struct weir_http_exchange *ex, const str
     return f;
 }
 
-void weir_http_reply_file(struct weir_http_request *r, struct weir_worker *w, int status, const struct weir_http_header *headers,
-                          size_t count, const char *root, const char *path)
+void weir_http_reply_file(struct weir_http_request *r, struct weir_worker *w, int status,
+                          const struct weir_http_header *headers, size_t count, const char *root,
+                          const char *path)
 {
     struct weir_http_exchange *ex = weir_http_exchange_of(r);
     struct weir_http_file *f = make_file(ex, headers, count, root, path);

@@ -1,8 +1,8 @@
 /* Reading a streamed body.
  *
- *   holder's worker                          loop
- *   weir_http_read ── ask ──────────────────> wanted: waits until there is something
- *   done(…) <──────────────────────── reply ─ hands over all there is, reads on
+ *   holder's worker                       loop
+ *   weir_http_read ── ask ──────────────> wanted: waits until there is something
+ *   done(…) <────────────────────── reply hands over all there is, reads on
  *
  * One ask is under way at a time. A reader that goes meanwhile leaves what comes for the next one. */
 #include <assert.h>
@@ -104,7 +104,8 @@ void weir_http_read(struct weir_http_request *r, struct weir_worker *w, struct w
     in->worker = w;
     in->asking = true;
     in->reply.deliver = deliver_reply;
-    atomic_fetch_add_explicit(&ex->refs, 1, memory_order_relaxed); /* the holder's own reference keeps it alive */
+    atomic_fetch_add_explicit(&ex->refs, 1,
+                              memory_order_relaxed); /* the holder's own reference keeps it alive */
     if (is_at_hand(ex)) {
         weir_worker_post(w, &in->reply);
     } else if (weir_http_exchange_is_local(ex, w)) {

@@ -147,7 +147,8 @@ static int on_version(llhttp_t *ll, const char *at, size_t len)
     return 0;
 }
 
-/* Trailers are counted and checked, and not kept: no handler could tell them from headers that came in time. */
+/* Trailers are counted and checked, and not kept: no handler could tell them from headers that came in time.
+ */
 static int count_trailer(struct weir_http_parser *p, const char *at, size_t len, bool name)
 {
     if (name && !p->in_value && p->trailer_len == 0)
@@ -310,7 +311,8 @@ static void note_special(struct special *s, const struct weir_http_header *h)
     }
 }
 
-/* Trims the values and notes what matters to the framing. Returns whether names may be there more than once: each name sets one of 64 bits. */
+/* Trims the values and notes what matters to the framing. Returns whether names may be there more than once:
+ * each name sets one of 64 bits. */
 static bool finish_headers(struct weir_http_parser *p, struct special *s)
 {
     uint64_t seen = 0, twice = 0;
@@ -346,7 +348,9 @@ static int check_framing(struct weir_http_parser *p, const struct special *s)
             return fail(p, 400, "both Content-Length and Transfer-Encoding");
         int status = weir_http_check_transfer(s->transfer);
         if (status != 0)
-            return fail(p, status, status == 501 ? "unknown transfer coding" : "a Transfer-Encoding without a clear end");
+            return fail(p, status,
+                        status == 501 ? "unknown transfer coding"
+                                      : "a Transfer-Encoding without a clear end");
     }
     p->chunked = (p->ll.flags & F_CHUNKED) != 0;
     p->has_length = (p->ll.flags & F_CONTENT_LENGTH) != 0 && p->ll.content_length > 0;
@@ -429,8 +433,9 @@ static const llhttp_settings_t callbacks = {
 
 /* ---- feeding ---- */
 
-void weir_http_parser_init(struct weir_http_parser *p, struct weir_http_request *r, const struct weir_http_settings *limits,
-                           struct weir_http_room room, struct weir_strbuf *body)
+void weir_http_parser_init(struct weir_http_parser *p, struct weir_http_request *r,
+                           const struct weir_http_settings *limits, struct weir_http_room room,
+                           struct weir_strbuf *body)
 {
     memset(p, 0, sizeof *p);
     llhttp_init(&p->ll, HTTP_REQUEST, &callbacks);
@@ -453,7 +458,8 @@ void weir_http_parser_fini(struct weir_http_parser *p)
     p->room = p->lent;
 }
 
-/* Looks at the lines of a header before llhttp does. Returns how many bytes of `data` belong to it; sets head_scanned at the empty line, or fails. */
+/* Looks at the lines of a header before llhttp does. Returns how many bytes of `data` belong to it; sets
+ * head_scanned at the empty line, or fails. */
 static size_t scan_head(struct weir_http_parser *p, const char *data, size_t len)
 {
     const char *at = data, *end = data + len;
@@ -548,7 +554,8 @@ static size_t feed_body(struct weir_http_parser *p, const char *data, size_t len
     uint64_t body_before = p->body_len;
     size_t took = execute(p, data, len);
     p->framing_len += took - (p->body_len - body_before);
-    if (p->framing_len > FRAMING_MAX + EXTENSIONS_MAX + p->limits->max_header_bytes + CHUNK_LINE * p->chunks &&
+    if (p->framing_len >
+            FRAMING_MAX + EXTENSIONS_MAX + p->limits->max_header_bytes + CHUNK_LINE * p->chunks &&
         p->phase != WEIR_HTTP_FAILED)
         fail(p, 400, "too much framing for its body");
     return took;

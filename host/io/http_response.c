@@ -9,8 +9,9 @@
 #include "io/http_syntax.h"
 
 #define BUSY_BODY "503 Service Unavailable\n"
-const char weir_http_busy[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: text/plain; charset=utf-8\r\n"
-                              "Content-Length: 24\r\nConnection: close\r\n\r\n" BUSY_BODY;
+const char weir_http_busy[] =
+    "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    "Content-Length: 24\r\nConnection: close\r\n\r\n" BUSY_BODY;
 const size_t weir_http_busy_len = sizeof weir_http_busy - 1;
 _Static_assert(sizeof BUSY_BODY - 1 == 24, "the length that weir_http_busy says");
 
@@ -99,8 +100,8 @@ bool weir_http_has_body(const struct weir_http_exchange *ex, int status)
     return !head && status != 204 && status != 304;
 }
 
-/* Whether this answer has to be the connection's last. The holder can't ask the loop how much of a streamed body has come, so it goes by what
- * it has read of it itself. */
+/* Whether this answer has to be the connection's last. The holder can't ask the loop how much of a streamed
+ * body has come, so it goes by what it has read of it itself. */
 static bool must_close(const struct weir_http_exchange *ex)
 {
     return !ex->keep_alive || atomic_load_explicit(&ex->server->stopping, memory_order_relaxed) ||
@@ -127,7 +128,8 @@ static char *put_number(char *at, uint64_t n)
     return put(at, digits + i, sizeof digits - i);
 }
 
-static char *put_framing(char *at, const struct weir_http_exchange *ex, enum weir_http_framing framing, uint64_t length)
+static char *put_framing(char *at, const struct weir_http_exchange *ex, enum weir_http_framing framing,
+                         uint64_t length)
 {
     if (framing == WEIR_HTTP_FRAMING_LENGTH) {
         at = PUT(at, "Content-Length: ");
@@ -143,8 +145,9 @@ static char *put_framing(char *at, const struct weir_http_exchange *ex, enum wei
     return PUT(at, "\r\n");
 }
 
-void weir_http_response_head(struct weir_http_exchange *ex, struct weir_worker *w, int status, const struct weir_http_header *headers,
-                             size_t count, enum weir_http_framing framing, uint64_t length)
+void weir_http_response_head(struct weir_http_exchange *ex, struct weir_worker *w, int status,
+                             const struct weir_http_header *headers, size_t count,
+                             enum weir_http_framing framing, uint64_t length)
 {
     const char *text = weir_http_status_text(status), *server = ex->server->settings.server_name;
     size_t text_len = strlen(text), server_len = server != NULL ? strlen(server) : 0;
@@ -188,7 +191,8 @@ void weir_http_response_plain(struct weir_http_exchange *ex, struct weir_worker 
     char body[64];
     int len = snprintf(body, sizeof body, "%d %s\n", status, weir_http_status_text(status));
     weir_strbuf_clear(&ex->out);
-    weir_http_response_head(ex, w, status, headers, status == 503 ? 2 : 1, WEIR_HTTP_FRAMING_LENGTH, (uint64_t)len);
+    weir_http_response_head(ex, w, status, headers, status == 503 ? 2 : 1, WEIR_HTTP_FRAMING_LENGTH,
+                            (uint64_t)len);
     if (weir_http_has_body(ex, status))
         weir_strbuf_add(&ex->out, body, (size_t)len);
 }

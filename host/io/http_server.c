@@ -14,9 +14,9 @@
 #include "io/http_conn.h"
 
 enum {
-    ACCEPT_BATCH = 32,      /* connections taken from a backlog before others get a turn */
-    RESUME_MS = 100,        /* how long nothing is accepted when descriptors have run out */
-    REFUSED_MIN = 16,       /* connections beyond the limit that may be told so at once */
+    ACCEPT_BATCH = 32, /* connections taken from a backlog before others get a turn */
+    RESUME_MS = 100,   /* how long nothing is accepted when descriptors have run out */
+    REFUSED_MIN = 16,  /* connections beyond the limit that may be told so at once */
     SWEEP_MIN_MS = 10,
     SWEEP_MAX_MS = 500,
 };
@@ -69,7 +69,8 @@ static void start_sweep(struct weir_http_server *s)
             shortest = s->durations[kind];
     }
     uint64_t period = shortest / 8 / WEIR_NS_PER_MS;
-    uv_timer_start(&s->sweep, on_sweep, period > SWEEP_MIN_MS ? period : SWEEP_MIN_MS, period > SWEEP_MIN_MS ? period : SWEEP_MIN_MS);
+    uv_timer_start(&s->sweep, on_sweep, period > SWEEP_MIN_MS ? period : SWEEP_MIN_MS,
+                   period > SWEEP_MIN_MS ? period : SWEEP_MIN_MS);
 }
 
 /* ---- accepting ---- */
@@ -145,7 +146,8 @@ static void on_resume(uv_timer_t *timer)
 {
     struct weir_http_server *s = timer->data;
     s->paused = false;
-    WEIR_LIST_EACH (node, following, &s->sockets) {
+    WEIR_LIST_EACH(node, following, &s->sockets)
+    {
         struct weir_http_socket *socket = WEIR_LIST_ENTRY(node, struct weir_http_socket, node);
         uv_poll_start(&socket->poll, UV_READABLE, on_listening);
     }
@@ -160,8 +162,8 @@ static void pause_accepting(struct weir_http_server *s, int error)
         weir_log(WEIR_LOG_WARN, "http", NULL, "can't accept connections: %s; they wait", strerror(error));
     }
     s->paused = true;
-    WEIR_LIST_EACH (node, following, &s->sockets)
-        uv_poll_stop(&WEIR_LIST_ENTRY(node, struct weir_http_socket, node)->poll);
+    WEIR_LIST_EACH(node, following, &s->sockets)
+    uv_poll_stop(&WEIR_LIST_ENTRY(node, struct weir_http_socket, node)->poll);
     uv_timer_start(&s->resume, on_resume, RESUME_MS, 0);
 }
 
@@ -214,7 +216,8 @@ int weir_http_server_listen(struct weir_http_server *s, int fd, struct weir_err 
     socket->fd = dup(fd);
     if (socket->fd < 0) {
         weir_free(socket);
-        return weir_err_set(reterr, WEIR_E_IO, "http: can't duplicate a listening socket: %s", strerror(errno));
+        return weir_err_set(reterr, WEIR_E_IO, "http: can't duplicate a listening socket: %s",
+                            strerror(errno));
     }
     int rc = uv_poll_init(s->loop, &socket->poll, socket->fd);
     if (rc < 0) {
@@ -243,7 +246,8 @@ static void close_socket(struct weir_http_socket *socket)
 
 void weir_http_server_unlisten(struct weir_http_server *s, int fd)
 {
-    WEIR_LIST_EACH (node, following, &s->sockets) {
+    WEIR_LIST_EACH(node, following, &s->sockets)
+    {
         struct weir_http_socket *socket = WEIR_LIST_ENTRY(node, struct weir_http_socket, node);
         if (socket->given == fd)
             close_socket(socket);
@@ -266,7 +270,8 @@ static void init_lists(struct weir_http_server *s)
     s->durations[WEIR_HTTP_TIMER_LINGER] = s->settings.linger_ns;
 }
 
-int weir_http_server_create(const struct weir_http_options *o, struct weir_http_server **ret, struct weir_err *reterr)
+int weir_http_server_create(const struct weir_http_options *o, struct weir_http_server **ret,
+                            struct weir_err *reterr)
 {
     struct weir_http_server *s = weir_calloc(1, sizeof *s);
     char *buffer = s != NULL ? weir_malloc(WEIR_HTTP_READ_MAX) : NULL;
@@ -294,14 +299,15 @@ void weir_http_server_stop(struct weir_http_server *s)
 {
     atomic_store_explicit(&s->stopping, true, memory_order_relaxed);
     weir_http_server_now(s);
-    WEIR_LIST_EACH (node, following, &s->sockets) {
+    WEIR_LIST_EACH(node, following, &s->sockets)
+    {
         struct weir_http_socket *socket = WEIR_LIST_ENTRY(node, struct weir_http_socket, node);
         accept_some(s, socket->fd, ACCEPT_BATCH * 8);
         close_socket(socket);
     }
     uv_timer_stop(&s->resume);
-    WEIR_LIST_EACH (conn, after, &s->conns)
-        weir_http_conn_stop(WEIR_LIST_ENTRY(conn, struct weir_http_conn, node));
+    WEIR_LIST_EACH(conn, after, &s->conns)
+    weir_http_conn_stop(WEIR_LIST_ENTRY(conn, struct weir_http_conn, node));
 }
 
 bool weir_http_server_idle(const struct weir_http_server *s)

@@ -1,13 +1,14 @@
-/* io/http_server.h - HTTP/1.1 connections on one libuv loop: accepts them, parses requests, hands each to a callback, writes answers.
- * The source type `http` has one per worker (http_source.h); the admin interface has one on the control thread.
+/* io/http_server.h - HTTP/1.1 connections on one libuv loop: accepts them, parses requests, hands each to a
+ * callback, writes answers. The source type `http` has one per worker (http_source.h); the admin interface has
+ * one on the control thread.
  *
  *   listening fd ──> connections ──> on_request(server, request, arg)
  *                        ^                     │  answered at once or later, here or on another worker,
  *                        └─────────────────────┘  by the functions of io/http_request.h
  *
  * A connection has one request at a time; what a client sends ahead waits, bounded, until the answer is written.
- * Owner: the loop's thread, for all functions here that do not say otherwise. Answers: with `worker` NULL on the loop's thread only (give
- * NULL as their `w`), else on any worker. */
+ * Owner: the loop's thread, for all functions here that do not say otherwise. Answers: with `worker` NULL on the
+ * loop's thread only (give NULL as their `w`; weir_http_read is not for these), else on any worker. */
 #ifndef WEIR_IO_HTTP_SERVER_H
 #define WEIR_IO_HTTP_SERVER_H
 
@@ -33,7 +34,7 @@ struct weir_http_settings {
     size_t max_uri;          /* 414 */
     size_t max_body;         /* 413; of a streamed body: WEIR_E_LIMIT */
     bool stream_body;        /* hand requests over before their bodies have come */
-    bool half_close;         /* a client that has sent its end still waits for its answer; else it counts as gone */
+    bool half_close; /* a client that has sent its end still waits for its answer; else it counts as gone */
     uint64_t header_ns;      /* from the first byte (or accepting) to the end of the header: 408 */
     uint64_t body_ns;        /* per 4 KiB of a body: 408 */
     uint64_t idle_ns;        /* between requests */
@@ -72,7 +73,8 @@ void weir_http_settings_default(struct weir_http_settings *s);
     X(bytes_out, "bytes sent")
 
 struct weir_http_counts {
-#define X(name, text) _Atomic uint64_t name; /* [atomic relaxed] one writer, the loop's thread; counts order nothing */
+#define X(name, text)                                                                                        \
+    _Atomic uint64_t name; /* [atomic relaxed] one writer, the loop's thread; counts order nothing */
     WEIR_HTTP_COUNT_MAP(X)
 #undef X
     _Atomic uint64_t connections; /* [atomic relaxed] open now */
@@ -88,27 +90,32 @@ struct weir_http_totals {
 
 struct weir_http_options {
     uv_loop_t *loop;
-    struct weir_worker *worker;                /* whose loop it is; NULL: none, then all answers are given on the loop's thread */
+    struct weir_worker
+        *worker; /* whose loop it is; NULL: none, then all answers are given on the loop's thread */
     const struct weir_http_settings *settings; /* copied */
     struct weir_access_log *log;               /* outlives the server; NULL: none */
-    _Atomic size_t *connections;               /* [atomic relaxed] shared by the servers that max_connections counts together; NULL: its own */
+    _Atomic size_t *connections; /* [atomic relaxed] shared by the servers that max_connections counts
+                                    together; NULL: its own */
     /* A request has come; it is the callee's now, who answers it, here or later. */
     void (*on_request)(struct weir_http_server *s, struct weir_http_request *r, void *arg);
     void *arg;
 };
 
 /* Makes a server without sockets. Any thread before the loop runs, then the loop's. */
-int weir_http_server_create(const struct weir_http_options *o, struct weir_http_server **ret, struct weir_err *reterr);
-/* Accepts from a listening, non-blocking socket (io/listener.h); `fd` stays the caller's (it is duplicated) and must differ from those
- * it listens on already. */
+int weir_http_server_create(const struct weir_http_options *o, struct weir_http_server **ret,
+                            struct weir_err *reterr);
+/* Accepts from a listening, non-blocking socket (io/listener.h); `fd` stays the caller's (it is duplicated)
+ * and must differ from those it listens on already. */
 int weir_http_server_listen(struct weir_http_server *s, int fd, struct weir_err *reterr);
 /* No longer accepts from the socket given as `fd`: what waits in its backlog is left to others. */
 void weir_http_server_unlisten(struct weir_http_server *s, int fd);
-/* Takes what waits in the backlogs, then accepts no more; closes idle connections, the others after their next answer. */
+/* Takes what waits in the backlogs, then accepts no more; closes idle connections, the others after their
+ * next answer. */
 void weir_http_server_stop(struct weir_http_server *s);
 /* After stop: whether every connection has gone. */
 bool weir_http_server_idle(const struct weir_http_server *s);
-/* Cuts all connections and closes all handles. Requests still held elsewhere are freed when their answers come. */
+/* Cuts all connections and closes all handles. Requests still held elsewhere are freed when their answers
+ * come. */
 void weir_http_server_close(struct weir_http_server *s);
 /* Frees it; the loop has run dry after close, and no request is out. Takes NULL. Any one thread. */
 void weir_http_server_destroy(struct weir_http_server *s);

@@ -24,28 +24,82 @@ static const char *const format_words[] = {"combined", "json", NULL};
 
 static const struct weir_option options_of_http[] = {
     {.name = "listen", .type = WEIR_OPTION_ADDRESS, .required = true, .text = "where to accept connections"},
-    {.name = "backlog", .type = WEIR_OPTION_INT, .fallback = "4096", .min = 1, .max = 65535,
+    {.name = "backlog",
+     .type = WEIR_OPTION_INT,
+     .fallback = "4096",
+     .min = 1,
+     .max = 65535,
      .text = "connections that the system keeps until they are accepted"},
-    {.name = "max_connections", .type = WEIR_OPTION_INT, .fallback = "65536", .min = 1, .max = 10000000,
+    {.name = "max_connections",
+     .type = WEIR_OPTION_INT,
+     .fallback = "65536",
+     .min = 1,
+     .max = 10000000,
      .text = "open at once; more are answered 503 and closed"},
-    {.name = "max_header_bytes", .type = WEIR_OPTION_SIZE, .fallback = "16KiB", .min = 256, .max = 16 << 20,
+    {.name = "max_header_bytes",
+     .type = WEIR_OPTION_SIZE,
+     .fallback = "16KiB",
+     .min = 256,
+     .max = 16 << 20,
      .text = "of a request's header; larger ones are answered 431"},
-    {.name = "max_headers", .type = WEIR_OPTION_INT, .fallback = "100", .min = 1, .max = 10000, .text = "more are answered 431"},
-    {.name = "max_uri", .type = WEIR_OPTION_SIZE, .fallback = "8KiB", .min = 16, .max = 1 << 20, .text = "longer ones are answered 414"},
-    {.name = "max_body", .type = WEIR_OPTION_SIZE, .fallback = "1MiB", .min = 0, .text = "larger ones are answered 413"},
-    {.name = "body", .type = WEIR_OPTION_ENUM, .fallback = "whole", .words = body_words,
+    {.name = "max_headers",
+     .type = WEIR_OPTION_INT,
+     .fallback = "100",
+     .min = 1,
+     .max = 10000,
+     .text = "more are answered 431"},
+    {.name = "max_uri",
+     .type = WEIR_OPTION_SIZE,
+     .fallback = "8KiB",
+     .min = 16,
+     .max = 1 << 20,
+     .text = "longer ones are answered 414"},
+    {.name = "max_body",
+     .type = WEIR_OPTION_SIZE,
+     .fallback = "1MiB",
+     .min = 0,
+     .text = "larger ones are answered 413"},
+    {.name = "body",
+     .type = WEIR_OPTION_ENUM,
+     .fallback = "whole",
+     .words = body_words,
      .text = "whole: a request is handed over with its body; stream: before it"},
-    {.name = "header_timeout", .type = WEIR_OPTION_DURATION, .fallback = "10s", .min = 1000000,
+    {.name = "header_timeout",
+     .type = WEIR_OPTION_DURATION,
+     .fallback = "10s",
+     .min = 1000000,
      .text = "for a whole header; then 408"},
-    {.name = "body_timeout", .type = WEIR_OPTION_DURATION, .fallback = "30s", .min = 1000000, .text = "for each 4 KiB of a body; then 408"},
-    {.name = "idle_timeout", .type = WEIR_OPTION_DURATION, .fallback = "60s", .min = 1000000, .text = "between requests"},
-    {.name = "write_timeout", .type = WEIR_OPTION_DURATION, .fallback = "30s", .min = 1000000,
+    {.name = "body_timeout",
+     .type = WEIR_OPTION_DURATION,
+     .fallback = "30s",
+     .min = 1000000,
+     .text = "for each 4 KiB of a body; then 408"},
+    {.name = "idle_timeout",
+     .type = WEIR_OPTION_DURATION,
+     .fallback = "60s",
+     .min = 1000000,
+     .text = "between requests"},
+    {.name = "write_timeout",
+     .type = WEIR_OPTION_DURATION,
+     .fallback = "30s",
+     .min = 1000000,
      .text = "without a byte of an answer being taken; then the connection is cut"},
-    {.name = "half_close", .type = WEIR_OPTION_BOOL, .fallback = "false",
-     .text = "clients that end their side of a connection still wait for the answer; else they count as gone"},
-    {.name = "server", .type = WEIR_OPTION_STRING, .fallback = "weir", .max = 100, .text = "Server header; empty: none"},
+    {.name = "half_close",
+     .type = WEIR_OPTION_BOOL,
+     .fallback = "false",
+     .text =
+         "clients that end their side of a connection still wait for the answer; else they count as gone"},
+    {.name = "server",
+     .type = WEIR_OPTION_STRING,
+     .fallback = "weir",
+     .max = 100,
+     .text = "Server header; empty: none"},
     {.name = "access_log", .type = WEIR_OPTION_STRING, .text = "a file, stdout or stderr; none unless given"},
-    {.name = "access_format", .type = WEIR_OPTION_ENUM, .fallback = "combined", .words = format_words, .text = "of the access log"},
+    {.name = "access_format",
+     .type = WEIR_OPTION_ENUM,
+     .fallback = "combined",
+     .words = format_words,
+     .text = "of the access log"},
 };
 
 const struct weir_app_type weir_http_source_type = {
@@ -56,7 +110,8 @@ const struct weir_app_type weir_http_source_type = {
     .option_count = sizeof options_of_http / sizeof *options_of_http,
 };
 
-/* One socket in the kernel's group for the address; somebody must accept from each, or its share of clients waits in vain. */
+/* One socket in the kernel's group for the address; somebody must accept from each, or its share of clients
+ * waits in vain. */
 struct slot {
     int fd;
     struct instance *owner; /* [mu] NULL: nobody yet */
@@ -79,12 +134,12 @@ struct maker {
 };
 
 struct instance {
-    struct weir_source base;            /* first */
-    struct maker *maker;                /* [const] */
-    struct weir_http_server *server;    /* [owner: worker]; its counts are anyone's */
-    struct weir_list node;              /* [mu] */
+    struct weir_source base;         /* first */
+    struct maker *maker;             /* [const] */
+    struct weir_http_server *server; /* [owner: worker]; its counts are anyone's */
+    struct weir_list node;           /* [mu] */
     struct weir_message adopt;
-    bool posted, started, stopped;      /* [mu] */
+    bool posted, started, stopped; /* [mu] */
 };
 
 static struct instance *instance_of(const struct weir_source *s)
@@ -106,15 +161,18 @@ static bool read_hex(const char *s, size_t bytes, unsigned char *out)
     return true;
 }
 
-/* https://www.w3.org/TR/trace-context/#traceparent-header: version 00 exactly; all else is ignored, as it says. */
+/* https://www.w3.org/TR/trace-context/#traceparent-header: version 00 exactly; all else is ignored, as it
+ * says. */
 static void read_trace(const struct weir_http_request *r, struct weir_trace *ret)
 {
     const struct weir_http_text *h = weir_http_request_header(r, "traceparent", 11);
     struct weir_trace t;
     unsigned char zero[16] = {0};
-    if (h == NULL || h->len != 55 || memcmp(h->data, "00-", 3) != 0 || h->data[35] != '-' || h->data[52] != '-')
+    if (h == NULL || h->len != 55 || memcmp(h->data, "00-", 3) != 0 || h->data[35] != '-' ||
+        h->data[52] != '-')
         return;
-    if (!read_hex(h->data + 3, 16, t.trace_id) || !read_hex(h->data + 36, 8, t.parent_id) || !read_hex(h->data + 53, 1, &t.flags))
+    if (!read_hex(h->data + 3, 16, t.trace_id) || !read_hex(h->data + 36, 8, t.parent_id) ||
+        !read_hex(h->data + 53, 1, &t.flags))
         return;
     if (memcmp(t.trace_id, zero, 16) != 0 && memcmp(t.parent_id, zero, 8) != 0)
         *ret = t;
@@ -171,7 +229,8 @@ static void listen_locked(struct instance *in, struct slot *slot)
     struct weir_err err;
     slot->taken = true;
     if (weir_http_server_listen(in->server, slot->fd, &err) < 0)
-        weir_log(WEIR_LOG_ERROR, "http", NULL, "stage '%s': %s; some clients will wait", in->maker->stage->name, err.text);
+        weir_log(WEIR_LOG_ERROR, "http", NULL, "stage '%s': %s; some clients will wait",
+                 in->maker->stage->name, err.text);
 }
 
 static void deliver_adopt(struct weir_message *m)
@@ -198,7 +257,8 @@ static size_t owned_locked(const struct maker *k, const struct instance *in)
 static struct instance *least_loaded_locked(struct maker *k)
 {
     struct instance *best = NULL;
-    WEIR_LIST_EACH (node, following, &k->instances) {
+    WEIR_LIST_EACH(node, following, &k->instances)
+    {
         struct instance *in = WEIR_LIST_ENTRY(node, struct instance, node);
         if (in->started && !in->stopped && (best == NULL || owned_locked(k, in) < owned_locked(k, best)))
             best = in;
@@ -223,8 +283,8 @@ static void hand_on_locked(struct maker *k, const struct instance *from)
     }
 }
 
-/* The socket for a new instance: one that nobody has, else one of somebody who has several. Both may accept from it for a while: who comes too late
- * finds nothing. */
+/* The socket for a new instance: one that nobody has, else one of somebody who has several. Both may accept
+ * from it for a while: who comes too late finds nothing. */
 static struct slot *choose_slot_locked(struct maker *k)
 {
     struct slot *shared = NULL;
@@ -307,7 +367,11 @@ static void destroy(struct weir_source *s)
 }
 
 static const struct weir_source_ops http_source_ops = {
-    .start = start, .stop = stop, .idle = idle, .close = close_source, .destroy = destroy,
+    .start = start,
+    .stop = stop,
+    .idle = idle,
+    .close = close_source,
+    .destroy = destroy,
 };
 
 /* ---- the maker ---- */
@@ -378,8 +442,8 @@ static void stats(void *self, struct weir_strbuf *out)
     struct maker *k = self;
     weir_mutex_lock(&k->mu);
     struct weir_http_totals t = k->gone;
-    WEIR_LIST_EACH (node, following, &k->instances)
-        weir_http_server_read(WEIR_LIST_ENTRY(node, struct instance, node)->server, &t);
+    WEIR_LIST_EACH(node, following, &k->instances)
+    weir_http_server_read(WEIR_LIST_ENTRY(node, struct instance, node)->server, &t);
     weir_mutex_unlock(&k->mu);
     weir_http_totals_print(&t, out);
 }
@@ -423,7 +487,8 @@ static int open_log(struct maker *k, const struct weir_conf *options, struct wei
     const char *path = weir_conf_option_string(options, "access_log");
     if (path == NULL || path[0] == '\0')
         return WEIR_OK;
-    return weir_access_log_open(path, (enum weir_access_format)weir_conf_option_enum(options, "access_format"), &k->log, reterr);
+    return weir_access_log_open(
+        path, (enum weir_access_format)weir_conf_option_enum(options, "access_format"), &k->log, reterr);
 }
 
 /* Everything of the maker but its sockets. */
@@ -432,7 +497,9 @@ static int prepare(struct maker *k, const struct weir_conf *options, struct weir
     const char *name = weir_conf_option_string(options, "server");
     read_settings(options, &k->settings);
     if (!weir_http_is_value(name != NULL ? name : "", name != NULL ? strlen(name) : 0))
-        return weir_err_set(reterr, WEIR_E_CONFIG, "stage '%s': server: it has a line break or another control character", k->stage->name);
+        return weir_err_set(reterr, WEIR_E_CONFIG,
+                            "stage '%s': server: it has a line break or another control character",
+                            k->stage->name);
     k->server_name = weir_strdup(name != NULL ? name : "");
     if (k->server_name == NULL)
         return weir_err_set(reterr, WEIR_E_NOMEM, "stage '%s': out of memory", k->stage->name);
@@ -440,8 +507,8 @@ static int prepare(struct maker *k, const struct weir_conf *options, struct weir
     return open_log(k, options, reterr);
 }
 
-int weir_http_source_open(struct weir_stage *stage, const struct weir_conf *options, struct weir_source_maker *ret, char *bound,
-                          size_t size, struct weir_err *reterr)
+int weir_http_source_open(struct weir_stage *stage, const struct weir_conf *options,
+                          struct weir_source_maker *ret, char *bound, size_t size, struct weir_err *reterr)
 {
     struct maker *k = weir_calloc(1, sizeof *k);
     if (k == NULL)
@@ -462,7 +529,9 @@ int weir_http_source_open(struct weir_stage *stage, const struct weir_conf *opti
         destroy_maker(k);
         return rc;
     }
-    snprintf(bound, size, "%s%s", weir_listener_is_unix(k->listener) ? "" : "http://", weir_listener_text(k->listener));
-    *ret = (struct weir_source_maker){.make = make, .stats = stats, .reopen = reopen, .destroy = destroy_maker, .self = k};
+    snprintf(bound, size, "%s%s", weir_listener_is_unix(k->listener) ? "" : "http://",
+             weir_listener_text(k->listener));
+    *ret = (struct weir_source_maker){
+        .make = make, .stats = stats, .reopen = reopen, .destroy = destroy_maker, .self = k};
     return WEIR_OK;
 }

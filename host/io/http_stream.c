@@ -1,5 +1,6 @@
-/* Streamed answers. On the loop's own thread a chunk is appended and sent; from another worker it travels in a message, and every
- * WEIR_HTTP_OUT_MAX bytes the writer waits until an ack says that all of it has been sent. */
+/* Streamed answers. On the loop's own thread a chunk is appended and sent; from another worker it travels in
+ * a message, and every WEIR_HTTP_OUT_MAX bytes the writer waits until an ack says that all of it has been
+ * sent. */
 #include <stdio.h>
 #include <string.h>
 
@@ -110,7 +111,8 @@ static void push(struct weir_http_exchange *ex)
         weir_http_conn_write(ex->conn);
 }
 
-static int write_here(struct weir_http_exchange *ex, const void *data, size_t len, struct weir_http_wait *wait)
+static int write_here(struct weir_http_exchange *ex, const void *data, size_t len,
+                      struct weir_http_wait *wait)
 {
     struct weir_http_stream *s = &ex->stream;
     if (ex->conn == NULL)
@@ -143,7 +145,8 @@ static void deliver_chunk(struct weir_message *m)
     weir_free(chunk);
 }
 
-static int write_there(struct weir_http_exchange *ex, const void *data, size_t len, struct weir_http_wait *wait)
+static int write_there(struct weir_http_exchange *ex, const void *data, size_t len,
+                       struct weir_http_wait *wait)
 {
     struct weir_http_stream *s = &ex->stream;
     struct chunk *chunk = weir_malloc(sizeof *chunk + len);
@@ -164,14 +167,16 @@ static int write_there(struct weir_http_exchange *ex, const void *data, size_t l
     return full ? WEIR_E_FULL : WEIR_OK;
 }
 
-int weir_http_stream_write(struct weir_http_stream *s, const void *data, size_t len, struct weir_http_wait *wait)
+int weir_http_stream_write(struct weir_http_stream *s, const void *data, size_t len,
+                           struct weir_http_wait *wait)
 {
     struct weir_http_exchange *ex = exchange_of(s);
     if (atomic_load_explicit(&ex->gone, memory_order_relaxed))
         return WEIR_E_CLOSED;
     if (len == 0 || s->bodiless)
         return WEIR_OK;
-    return weir_http_exchange_is_local(ex, s->worker) ? write_here(ex, data, len, wait) : write_there(ex, data, len, wait);
+    return weir_http_exchange_is_local(ex, s->worker) ? write_here(ex, data, len, wait)
+                                                      : write_there(ex, data, len, wait);
 }
 
 /* ---- the end ---- */

@@ -85,16 +85,18 @@ bool weir_http_is_host(struct weir_http_text t, bool may_be_empty)
     return colon == NULL || is_port(colon + 1, (size_t)(end - colon) - 1);
 }
 
-static void split_query(const char *s, size_t len, struct weir_http_text *ret_path, struct weir_http_text *ret_query)
+static void split_query(const char *s, size_t len, struct weir_http_text *ret_path,
+                        struct weir_http_text *ret_query)
 {
     const char *mark = memchr(s, '?', len);
     size_t path = mark != NULL ? (size_t)(mark - s) : len;
     *ret_path = (struct weir_http_text){s, path};
-    *ret_query = mark != NULL ? (struct weir_http_text){mark + 1, len - path - 1} : (struct weir_http_text){s + len, 0};
+    *ret_query = mark != NULL ? (struct weir_http_text){mark + 1, len - path - 1}
+                              : (struct weir_http_text){s + len, 0};
 }
 
-static int split_absolute(struct weir_http_text t, struct weir_http_text *ret_path, struct weir_http_text *ret_query,
-                          struct weir_http_text *ret_host)
+static int split_absolute(struct weir_http_text t, struct weir_http_text *ret_path,
+                          struct weir_http_text *ret_query, struct weir_http_text *ret_host)
 {
     size_t scheme = t.len >= 8 && strncasecmp(t.data, "https://", 8) == 0 ? 8 : 7;
     if (t.len < scheme || (scheme == 7 && strncasecmp(t.data, "http://", 7) != 0))
@@ -111,8 +113,9 @@ static int split_absolute(struct weir_http_text t, struct weir_http_text *ret_pa
     return 0;
 }
 
-int weir_http_split_target(struct weir_http_text method, struct weir_http_text target, struct weir_http_text *ret_path,
-                           struct weir_http_text *ret_query, struct weir_http_text *ret_host)
+int weir_http_split_target(struct weir_http_text method, struct weir_http_text target,
+                           struct weir_http_text *ret_path, struct weir_http_text *ret_query,
+                           struct weir_http_text *ret_host)
 {
     *ret_host = (struct weir_http_text){"", 0};
     if (target.len == 0 || !all_are(target.data, target.len, TARGET))

@@ -5,12 +5,14 @@
 
 #include "io/http_syntax.h"
 
-static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+static const char months[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                   "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
 void weir_http_date_print(time_t seconds, char out[WEIR_HTTP_DATE_LEN + 1])
 {
     struct tm tm;
-    if (gmtime_r(&seconds, &tm) == NULL || strftime(out, WEIR_HTTP_DATE_LEN + 1, "%a, %d %b %Y %H:%M:%S GMT", &tm) == 0)
+    if (gmtime_r(&seconds, &tm) == NULL ||
+        strftime(out, WEIR_HTTP_DATE_LEN + 1, "%a, %d %b %Y %H:%M:%S GMT", &tm) == 0)
         memcpy(out, "Thu, 01 Jan 1970 00:00:00 GMT", WEIR_HTTP_DATE_LEN + 1);
 }
 
@@ -32,23 +34,23 @@ bool weir_http_date_parse(struct weir_http_text t, time_t *ret)
         return false;
     memcpy(s, t.data, t.len);
     s[t.len] = '\0';
-    bool imf = sscanf(s, "%*3[A-Za-z], %2d %3s %4d %2d:%2d:%2d %3s%n", &tm.tm_mday, month, &year, &tm.tm_hour, &tm.tm_min, &tm.tm_sec,
-                      zone, &used) == 7;
+    bool imf = sscanf(s, "%*3[A-Za-z], %2d %3s %4d %2d:%2d:%2d %3s%n", &tm.tm_mday, month, &year, &tm.tm_hour,
+                      &tm.tm_min, &tm.tm_sec, zone, &used) == 7;
     bool rfc850 = false, asctime = false;
     if (!imf) {
-        rfc850 = sscanf(s, "%*9[A-Za-z], %2d-%3[A-Za-z]-%2d %2d:%2d:%2d %3s%n", &tm.tm_mday, month, &year, &tm.tm_hour, &tm.tm_min,
-                        &tm.tm_sec, zone, &used) == 7;
+        rfc850 = sscanf(s, "%*9[A-Za-z], %2d-%3[A-Za-z]-%2d %2d:%2d:%2d %3s%n", &tm.tm_mday, month, &year,
+                        &tm.tm_hour, &tm.tm_min, &tm.tm_sec, zone, &used) == 7;
         year += year < 70 ? 2000 : 1900;
     }
     if (!imf && !rfc850) {
-        asctime = sscanf(s, "%*3[A-Za-z] %3s %2d %2d:%2d:%2d %4d%n", month, &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &year,
-                         &used) == 6;
+        asctime = sscanf(s, "%*3[A-Za-z] %3s %2d %2d:%2d:%2d %4d%n", month, &tm.tm_mday, &tm.tm_hour,
+                         &tm.tm_min, &tm.tm_sec, &year, &used) == 6;
         memcpy(zone, "GMT", 4);
     }
     tm.tm_mon = month_of(month);
     tm.tm_year = year - 1900;
-    bool sane = tm.tm_mon >= 0 && year >= 1900 && tm.tm_mday >= 1 && tm.tm_mday <= 31 && tm.tm_hour >= 0 && tm.tm_hour <= 23 &&
-                tm.tm_min >= 0 && tm.tm_min <= 59 && tm.tm_sec >= 0 && tm.tm_sec <= 60;
+    bool sane = tm.tm_mon >= 0 && year >= 1900 && tm.tm_mday >= 1 && tm.tm_mday <= 31 && tm.tm_hour >= 0 &&
+                tm.tm_hour <= 23 && tm.tm_min >= 0 && tm.tm_min <= 59 && tm.tm_sec >= 0 && tm.tm_sec <= 60;
     if (!(imf || rfc850 || asctime) || !sane || strcmp(zone, "GMT") != 0 || (size_t)used != t.len)
         return false;
     *ret = timegm(&tm);
@@ -87,14 +89,15 @@ int weir_http_evaluate(const struct weir_http_request *r, const struct weir_http
     if ((h = header(r, "if-match")) != NULL) {
         if (!matches(*h, v->etag, false))
             return 412;
-    } else if ((h = header(r, "if-unmodified-since")) != NULL && weir_http_date_parse(*h, &when) && v->modified > when) {
+    } else if ((h = header(r, "if-unmodified-since")) != NULL && weir_http_date_parse(*h, &when) &&
+               v->modified > when) {
         return 412;
     }
     if ((h = header(r, "if-none-match")) != NULL) {
         if (matches(*h, v->etag, true))
             return is_get_or_head(r) ? 304 : 412;
-    } else if (is_get_or_head(r) && (h = header(r, "if-modified-since")) != NULL && weir_http_date_parse(*h, &when) &&
-               v->modified <= when) {
+    } else if (is_get_or_head(r) && (h = header(r, "if-modified-since")) != NULL &&
+               weir_http_date_parse(*h, &when) && v->modified <= when) {
         return 304;
     }
     return 200;
@@ -121,7 +124,8 @@ static int parse_range(struct weir_http_text t, uint64_t size, struct weir_http_
     if (dash == NULL)
         return 200;
     struct weir_http_text from = weir_http_trim((struct weir_http_text){t.data, (size_t)(dash - t.data)});
-    struct weir_http_text to = weir_http_trim((struct weir_http_text){dash + 1, t.len - (size_t)(dash - t.data) - 1});
+    struct weir_http_text to =
+        weir_http_trim((struct weir_http_text){dash + 1, t.len - (size_t)(dash - t.data) - 1});
     uint64_t first, last;
     if (from.len == 0) { /* the last N bytes */
         if (!read_number(to, &last))
@@ -141,15 +145,17 @@ static int parse_range(struct weir_http_text t, uint64_t size, struct weir_http_
     return 206;
 }
 
-int weir_http_range(const struct weir_http_request *r, const struct weir_http_validators *v, uint64_t size, struct weir_http_range *ret)
+int weir_http_range(const struct weir_http_request *r, const struct weir_http_validators *v, uint64_t size,
+                    struct weir_http_range *ret)
 {
     const struct weir_http_text *range = header(r, "range"), *condition = header(r, "if-range");
     time_t when;
     if (range == NULL || !weir_http_text_is(r->method, "get"))
         return 200;
     if (condition != NULL) {
-        bool same = condition->len > 0 && condition->data[0] == '"' ? matches(*condition, v->etag, false)
-                                                                    : weir_http_date_parse(*condition, &when) && when == v->modified;
+        bool same = condition->len > 0 && condition->data[0] == '"'
+                        ? matches(*condition, v->etag, false)
+                        : weir_http_date_parse(*condition, &when) && when == v->modified;
         if (!same)
             return 200;
     }

@@ -1,4 +1,5 @@
-/* io/http_validate.h - conditional and range requests (RFC 9110 sections 13 and 14), HTTP dates. Pure functions. Threads: any. */
+/* io/http_validate.h - conditional and range requests (RFC 9110 sections 13 and 14), HTTP dates. Pure
+ * functions. Threads: any. */
 #ifndef WEIR_IO_HTTP_VALIDATE_H
 #define WEIR_IO_HTTP_VALIDATE_H
 
@@ -29,8 +30,9 @@ struct weir_http_range {
     uint64_t first, len;
 };
 
-/* What the request's Range makes of a 200 with `size` bytes: 206 with `ret` set, 416, or 200 for all of it: no range, several, not one of bytes, or
- * If-Range names another version. */
-int weir_http_range(const struct weir_http_request *r, const struct weir_http_validators *v, uint64_t size, struct weir_http_range *ret);
+/* What the request's Range makes of a 200 with `size` bytes: 206 with `ret` set, 416, or 200 for all of it:
+ * no range, several, not one of bytes, or If-Range names another version. */
+int weir_http_range(const struct weir_http_request *r, const struct weir_http_validators *v, uint64_t size,
+                    struct weir_http_range *ret);
 
 #endif

@@ -35,7 +35,8 @@ int weir_listener_check(const char *address, struct weir_err *reterr)
 static int fail(struct weir_err *reterr, const char *address, const char *what)
 {
     int code = errno == EADDRINUSE ? WEIR_E_EXISTS : WEIR_E_IO;
-    return weir_err_set(reterr, code, "can't listen on %s: %s%s%s", address, what, what[0] != '\0' ? ": " : "", strerror(errno));
+    return weir_err_set(reterr, code, "can't listen on %s: %s%s%s", address, what,
+                        what[0] != '\0' ? ": " : "", strerror(errno));
 }
 
 static int open_socket(int family)
@@ -48,7 +49,8 @@ static int open_socket(int family)
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     if (family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off); /* [::] is every interface, IPv4 included */
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off,
+                   sizeof off); /* [::] is every interface, IPv4 included */
     return fd;
 }
 
@@ -85,15 +87,16 @@ static int bind_shared(struct weir_listener *l)
     return fd;
 }
 
-/* Binds without SO_REUSEPORT, which fails if anyone else has the address, and learns the port when the system chooses it. With `many` the socket
- * is only a probe: it gives way to one with SO_REUSEPORT. */
+/* Binds without SO_REUSEPORT, which fails if anyone else has the address, and learns the port when the system
+ * chooses it. With `many` the socket is only a probe: it gives way to one with SO_REUSEPORT. */
 static int bind_first(struct weir_listener *l, bool many)
 {
     int fd = open_socket(l->address.ss_family);
     if (fd < 0)
         return -1;
     if (bind(fd, (const struct sockaddr *)&l->address, l->address_len) < 0 ||
-        getsockname(fd, (struct sockaddr *)&l->address, &l->address_len) < 0 || (!many && listen(fd, l->backlog) < 0)) {
+        getsockname(fd, (struct sockaddr *)&l->address, &l->address_len) < 0 ||
+        (!many && listen(fd, l->backlog) < 0)) {
         close_keeping_errno(fd);
         return -1;
     }
@@ -110,7 +113,8 @@ static void describe_tcp(struct weir_listener *l)
         const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&l->address;
         bool any = IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr);
         inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof host);
-        snprintf(l->text, sizeof l->text, any ? "%s:%u" : "[%s]:%u", any ? "127.0.0.1" : host, ntohs(v6->sin6_port));
+        snprintf(l->text, sizeof l->text, any ? "%s:%u" : "[%s]:%u", any ? "127.0.0.1" : host,
+                 ntohs(v6->sin6_port));
         return;
     }
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&l->address;
@@ -119,7 +123,8 @@ static void describe_tcp(struct weir_listener *l)
     snprintf(l->text, sizeof l->text, "%s:%u", any ? "127.0.0.1" : host, ntohs(v4->sin_port));
 }
 
-static int open_tcp(struct weir_listener *l, const struct weir_listener_options *o, const struct weir_address *a, struct weir_err *reterr)
+static int open_tcp(struct weir_listener *l, const struct weir_listener_options *o,
+                    const struct weir_address *a, struct weir_err *reterr)
 {
     struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM}, *found;
     char port[8];
@@ -134,7 +139,8 @@ static int open_tcp(struct weir_listener *l, const struct weir_listener_options 
     freeaddrinfo(found);
     int fd = bind_first(l, o->many);
     if (fd < 0 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL) && a->host[0] == '\0') {
-        struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(a->port), .sin_addr.s_addr = htonl(INADDR_ANY)};
+        struct sockaddr_in any = {
+            .sin_family = AF_INET, .sin_port = htons(a->port), .sin_addr.s_addr = htonl(INADDR_ANY)};
         memcpy(&l->address, &any, sizeof any);
         l->address_len = sizeof any;
         fd = bind_first(l, o->many);
@@ -151,7 +157,8 @@ static int open_tcp(struct weir_listener *l, const struct weir_listener_options 
 
 /* ---- unix ---- */
 
-/* Removes the file of a socket that nobody listens on any more. 0, or -1 with errno: EADDRINUSE somebody does, ENOTSOCK it is no socket. */
+/* Removes the file of a socket that nobody listens on any more. 0, or -1 with errno: EADDRINUSE somebody
+ * does, ENOTSOCK it is no socket. */
 static int remove_stale(const struct sockaddr_un *un, socklen_t len)
 {
     struct stat st;
@@ -187,7 +194,8 @@ static int bind_unix(struct weir_listener *l, const struct sockaddr_un *un, mode
     return fd;
 }
 
-static int open_unix(struct weir_listener *l, const struct weir_listener_options *o, const char *path, struct weir_err *reterr)
+static int open_unix(struct weir_listener *l, const struct weir_listener_options *o, const char *path,
+                     struct weir_err *reterr)
 {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     size_t len = strlen(path);
@@ -222,7 +230,8 @@ static int open_unix(struct weir_listener *l, const struct weir_listener_options
 
 /* ---- both ---- */
 
-int weir_listener_open(const struct weir_listener_options *o, struct weir_listener **ret, struct weir_err *reterr)
+int weir_listener_open(const struct weir_listener_options *o, struct weir_listener **ret,
+                       struct weir_err *reterr)
 {
     struct weir_address a;
     int rc = weir_address_parse(o->address, &a, reterr);

@@ -185,10 +185,6 @@ void weir_runtime_destroy(struct weir_runtime *rt)
         return;
     close_timer(&rt->tick);
     close_timer(&rt->stepper);
-    if (rt->drain.stuck) {
-        weir_log(WEIR_LOG_ERROR, "runtime", NULL, "a handler still blocks its worker; the process ends without it");
-        return; /* its thread uses all of this */
-    }
     weir_graph_destroy(rt->graph);
     weir_free(rt->addresses);
     weir_free(rt->handled_before);
@@ -231,4 +227,9 @@ const char *weir_runtime_address(const struct weir_runtime *rt, size_t stage_ind
 bool weir_runtime_was_cut(const struct weir_runtime *rt)
 {
     return rt->drain.cut;
+}
+
+bool weir_runtime_is_stuck(const struct weir_runtime *rt)
+{
+    return rt->drain.stuck;
 }

@@ -46,5 +46,7 @@ double weir_runtime_pool_busy(const struct weir_runtime *rt, size_t pool_index);
 const char *weir_runtime_address(const struct weir_runtime *rt, size_t stage_index);
 /* Whether the last stop had to drop anything because the drain time was over, or the second stop cut it short. */
 bool weir_runtime_was_cut(const struct weir_runtime *rt);
+/* After `done`: whether a handler still blocks its worker. Its thread uses everything, so nothing may be destroyed: the process must end. */
+bool weir_runtime_is_stuck(const struct weir_runtime *rt);
 
 #endif

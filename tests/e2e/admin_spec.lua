@@ -35,20 +35,12 @@ describe("the admin interface", function()
     end)
 
     after_each(function()
-        place:remove()
+        program.clean()
     end)
 
     local function ask(path, options)
         local socket = place.runtime .. "/weir/shop.sock"
         return program.curl(("--unix-socket %s %s 'http://localhost%s'"):format(socket, options or "", path))
-    end
-
-    local function free_port()
-        local socket = require "socket"
-        local server = assert(socket.bind("127.0.0.1", 0))
-        local _, port = server:getsockname()
-        server:close()
-        return tonumber(port)
     end
 
     describe("on its socket", function()
@@ -80,7 +72,7 @@ describe("the admin interface", function()
         it("answers the metrics that docs/metrics.md tells of, and no others", function()
             place:start {}
             local text = ask("/metrics")
-            local page_text = assert(program.read(program.top .. "/docs/metrics.md"))
+            local page_text = assert(program.read(program.root .. "/docs/metrics.md"))
             local told, given = {}, {}
             for name in page_text:gsub("\n## Questions.*", ""):gmatch("\n| (`[%w_`, ]+`) |") do
                 for one in name:gmatch("[%w_]+") do
@@ -156,7 +148,7 @@ describe("the admin interface", function()
 
     describe("on TCP", function()
         local function start(admin)
-            local port = free_port()
+            local port = program.free_port()
             place:write("weir.yaml", app .. ("admin: {listen: '127.0.0.1:%d'%s}\n"):format(port, admin or ""))
             place:start {}
             return "http://127.0.0.1:" .. port

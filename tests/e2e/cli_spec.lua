@@ -53,7 +53,7 @@ describe("the command line", function()
     end)
 
     after_each(function()
-        place:remove()
+        program.clean()
     end)
 
     -- Runs to the end; the streams that a result of that status does not belong on must be empty.
@@ -260,7 +260,7 @@ describe("the command line", function()
             local status, out = place:weir({"stats"}, {WEIR_ADMIN = socket})
             assert.are.equal(0, status)
             assert.is_truthy(out:match("^hello "))
-            host:stop()
+            assert.are.equal(0, host:stop())
             assert.is_nil(program.read(socket))
             has(weir(69, "stats", "--admin", socket), socket)
         end)
@@ -278,9 +278,7 @@ describe("the command line", function()
         it("replaces the socket that a killed one left", function()
             local first = place:start {"shop"}
             first:signal("KILL")
-            program.wait(20, "end", function()
-                return not first:alive()
-            end)
+            first:wait()
             has(weir(69, "stats"), "no running host")
             local second = place:start {"shop"}
             has(weir(0, "stats"), "pid " .. second.pid)
@@ -326,69 +324,59 @@ stages:
             assert.are.equal("700 directory\n600 socket\n", modes)
         end)
 
-        -- Runs in the background with its exit code written to a file.
-        local function run_to_end(arguments)
-            local code = place.root .. "/code"
-            os.remove(code)
-            local line = place:command({"run", table.unpack(arguments)})
-            local log = place.root .. "/drain"
-            program.shell(("( ( %s ); echo $? >%s ) >%s.out 2>%s.err </dev/null &"):format(line, code, log, log))
-            program.wait(30, "ready", function()
-                return (program.read(log .. ".err") or ""):find("ready", 1, true)
-            end)
-            local url = program.read(log .. ".err"):match("(http://%S+)")
-            local doc = json.decode(weir(0, "stats", "--json"))
-            return {
-                url = url,
-                signal = function(name)
-                    assert(os.execute(("kill -%s %d"):format(name, doc.pid)))
-                end,
-                code = function()
-                    program.wait(30, "exit code", function()
-                        return (program.read(code) or "") ~= ""
-                    end)
-                    return tonumber(program.read(code))
-                end,
-                stderr = function()
-                    return program.read(log .. ".err")
-                end,
-            }
-        end
-
         it("ends with 0 after SIGTERM and after SIGINT", function()
             for _, name in ipairs {"TERM", "INT"} do
-                local host = run_to_end {"shop"}
+                local host = place:start {"shop"}
                 assert.are.equal(200, select(2, program.curl(host.url .. "/")))
-                host.signal(name)
-                assert.are.equal(0, host.code())
+                host:signal(name)
+                assert.are.equal(0, host:wait())
             end
         end)
 
         it("finishes and answers what is under way before it ends", function()
-            local host = run_to_end {"shop"}
+            local host = place:start {"shop"}
             local answer = place.root .. "/answer"
             program.shell(("curl -s -m 20 -o /dev/null -w '%%{http_code}' %s/slow >%s &"):format(host.url, answer))
             program.wait(10, "the slow request", function()
                 return json.decode(weir(0, "stats", "--json")).stages.page.ledger.running == 1
             end)
-            host.signal("TERM")
-            assert.are.equal(0, host.code())
+            host:signal("TERM")
+            assert.are.equal(0, host:wait())
             program.wait(5, "answer", function()
                 return program.read(answer) ~= ""
             end)
             assert.are.equal("200", program.read(answer))
         end)
 
-        it("says that SIGHUP is not for this version, and goes on", function()
-            local host = run_to_end {"shop"}
-            host.signal("HUP")
-            program.wait(10, "a warning", function()
-                return host.stderr():find("reload is not supported by this version", 1, true)
+        it("drops what waits and ends with 1 after a second signal", function()
+            local host = place:start {"shop"}
+            for _ = 1, 3 do
+                program.shell(("curl -s -m 20 %s/slow >/dev/null &"):format(host.url))
+            end
+            program.wait(10, "three slow requests", function()
+                local ledger = json.decode(weir(0, "stats", "--json")).stages.page.ledger
+                return ledger.running == 1 and ledger.queued == 2
             end)
-            host.signal("USR1")
+            host:signal("TERM")
+            program.wait(10, "the first signal", function()
+                return host:stderr():find("finishing what is under way", 1, true)
+            end)
+            host:signal("TERM")
+            assert.are.equal(1, host:wait())
+            has(host:stderr(), "stopped before everything was finished")
+            assert.is_nil(program.read(place.runtime .. "/weir/shop.sock"))
+        end)
+
+        it("says that SIGHUP is not for this version, and goes on", function()
+            local host = place:start {"shop"}
+            host:signal("HUP")
+            program.wait(10, "a warning", function()
+                return host:stderr():find("reload is not supported by this version", 1, true)
+            end)
+            host:signal("USR1")
             assert.are.equal(200, select(2, program.curl(host.url .. "/")))
-            host.signal("TERM")
-            assert.are.equal(0, host.code())
+            host:signal("TERM")
+            assert.are.equal(0, host:wait())
         end)
 
         it("fails with 1 when the address is taken", function()
@@ -416,7 +404,7 @@ stages:
         it("logs JSON lines when asked to", function()
             local host = place:start {"shop", "--log-format", "json"}
             program.wait(10, "a line of JSON", function()
-                return host:stderr():find("\n{", 1, true)
+                return ("\n" .. host:stderr()):find("\n{", 1, true)
             end)
             for line in host:stderr():gmatch("[^\n]+") do
                 if line:sub(1, 6) ~= "ready " then

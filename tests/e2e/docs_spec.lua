@@ -1,10 +1,12 @@
--- Runs the README and docs/*.md: files named in the first line of a lua or yaml block are written, console blocks are typed.
--- In a console block '$ ' begins a command, the lines after it are what it prints ('...' stands for anything), '[N]' an exit code.
--- A command that prints 'ready' stays running for the blocks after it, until the next one or the page ends.
+-- Runs the README and docs/*.md: files named in the first line of a lua or yaml block are written, console blocks are
+-- typed. In a console block '$ ' begins a command, the lines after it are what it prints ('...' stands for anything),
+-- '[N]' an exit code. A command that prints 'ready' stays running for the blocks after it, until the next one or the end.
 local support = require "tests.e2e.support"
 
 local root = support.root
-local pages = {"README.md", "docs/configuration.md", "docs/handlers.md", "docs/overload.md", "docs/http.md"}
+local pages = {
+    "README.md", "docs/configuration.md", "docs/handlers.md", "docs/overload.md", "docs/http.md", "docs/command-line.md",
+}
 
 local function blocks_of(page)
     local blocks, block = {}, nil

@@ -88,7 +88,7 @@ describe("weir tells the place and the cause of", function()
     end)
 
     after_each(function()
-        place:remove()
+        program.clean()
     end)
 
     local function try(mistake, arguments)

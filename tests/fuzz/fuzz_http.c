@@ -1,5 +1,6 @@
-/* Fuzz target: an HTTP connection's bytes. Each input is parsed whole and in pieces (cut where its own bytes say); both ways must
- * agree on everything. "#oom N\n" at its beginning lets the allocation after the N-th fail (test builds). */
+/* Fuzz target: an HTTP connection's bytes. Each input is parsed whole and in pieces (cut where its own bytes
+ * say); both ways must agree on everything. "#oom N\n" at its beginning lets the allocation after the N-th
+ * fail (test builds). */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,7 +101,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     long fail_after = -1;
     if (size > 5 && memcmp(data, "#oom ", 5) == 0 && newline != NULL) {
         fail_after = 0;
-        for (const uint8_t *digit = data + 5; digit < newline && *digit >= '0' && *digit <= '9' && fail_after < 1000; digit++)
+        for (const uint8_t *digit = data + 5;
+             digit < newline && *digit >= '0' && *digit <= '9' && fail_after < 1000; digit++)
             fail_after = fail_after * 10 + (*digit - '0');
         size -= (size_t)(newline + 1 - data);
         data = newline + 1;

@@ -1,9 +1,11 @@
-/* tests/unit/http_fixture.h - an HTTP source in a rig, with handlers that do what the path says, and clients on plain sockets.
+/* tests/unit/http_fixture.h - an HTTP source in a rig, with handlers that do what the path says, and clients on
+ * plain sockets.
  *
  *   web (source, pool 0) ──> local (pool 0) ──> far (pool 1)
  *
- * Paths: /hello · /echo · /none (no answer) · /fail · /slow (200 ms, then no answer) · /big (4 MiB) · /stream/N (N KiB in 1 KiB pieces) · /read
- * (streamed body: its length) · /early (answers without reading the body) · /file/PATH · /far/… the same on another pool's worker. */
+ * Paths: /hello · /echo · /none (no answer) · /fail · /slow (200 ms, then no answer) · /big (4 MiB) ·
+ * /stream/N (N KiB in pieces of 1 KiB) · /read (streamed body: its length) · /early (answers without reading the
+ * body) · /file/PATH · /far/… the same on another pool's worker. */
 #ifndef WEIR_TESTS_UNIT_HTTP_FIXTURE_H
 #define WEIR_TESTS_UNIT_HTTP_FIXTURE_H
 
@@ -34,7 +36,7 @@ struct site {
     struct weir_source_maker maker;
     struct rig_feed feed; /* rig_source wants one */
     char bound[200];
-    char folder[64];      /* what /file/ serves */
+    char folder[64]; /* what /file/ serves */
     _Atomic int stream_rc, streams_ended;
 };
 
@@ -47,9 +49,9 @@ struct writer {
     size_t left;
 };
 
-static void write_on(struct writer *w);
+static inline void write_on(struct writer *w);
 
-static void on_room(struct weir_http_wait *wait, int rc, const void *data, size_t len)
+static inline void on_room(struct weir_http_wait *wait, int rc, const void *data, size_t len)
 {
     struct writer *w = (struct writer *)(void *)wait;
     (void)data, (void)len;
@@ -63,7 +65,7 @@ static void on_room(struct weir_http_wait *wait, int rc, const void *data, size_
     weir_free(w);
 }
 
-static void write_on(struct writer *w)
+static inline void write_on(struct writer *w)
 {
     char piece[1024];
     int rc = WEIR_OK;
@@ -87,7 +89,7 @@ struct reader {
     size_t seen;
 };
 
-static void on_piece(struct weir_http_wait *wait, int rc, const void *data, size_t len)
+static inline void on_piece(struct weir_http_wait *wait, int rc, const void *data, size_t len)
 {
     struct reader *reader = (struct reader *)(void *)wait;
     char text[64];
@@ -97,19 +99,21 @@ static void on_piece(struct weir_http_wait *wait, int rc, const void *data, size
         weir_http_read(reader->r, reader->w, wait);
         return;
     }
-    int n = snprintf(text, sizeof text, "%zu %s\n", reader->seen, rc == WEIR_OK ? "whole" : weir_err_name(rc));
+    int n =
+        snprintf(text, sizeof text, "%zu %s\n", reader->seen, rc == WEIR_OK ? "whole" : weir_err_name(rc));
     weir_http_reply(reader->r, reader->w, rc == WEIR_OK ? 200 : 400, NULL, 0, text, (size_t)n);
     weir_free(reader);
 }
 
-static bool is_path(const struct weir_http_text *path, const char *prefix)
+static inline bool is_path(const struct weir_http_text *path, const char *prefix)
 {
     return path->len >= strlen(prefix) && memcmp(path->data, prefix, strlen(prefix)) == 0;
 }
 
 static const struct weir_http_header plain[] = {{{"Content-Type", 12}, {"text/plain", 10}}};
 
-static void start_stream(struct site *site, struct weir_http_request *r, struct weir_worker *w, const char *size)
+static inline void start_stream(struct site *site, struct weir_http_request *r, struct weir_worker *w,
+                                const char *size)
 {
     struct writer *writer = weir_calloc(1, sizeof *writer);
     assert_non_null(writer);
@@ -121,7 +125,7 @@ static void start_stream(struct site *site, struct weir_http_request *r, struct 
     write_on(writer);
 }
 
-static void start_reading(struct weir_http_request *r, struct weir_worker *w)
+static inline void start_reading(struct weir_http_request *r, struct weir_worker *w)
 {
     struct reader *reader = weir_calloc(1, sizeof *reader);
     assert_non_null(reader);
@@ -131,7 +135,7 @@ static void start_reading(struct weir_http_request *r, struct weir_worker *w)
     weir_http_read(r, w, &reader->wait);
 }
 
-static void answer_big(struct weir_http_request *r, struct weir_worker *w)
+static inline void answer_big(struct weir_http_request *r, struct weir_worker *w)
 {
     char *big = weir_malloc(BIG);
     assert_non_null(big);
@@ -140,7 +144,7 @@ static void answer_big(struct weir_http_request *r, struct weir_worker *w)
     weir_free(big);
 }
 
-static enum weir_reason answer(struct rig_handler *h, struct weir_event *ev)
+static inline enum weir_reason answer(struct rig_handler *h, struct weir_event *ev)
 {
     struct site *site = h->logic->arg;
     struct weir_worker *w = h->h.seat->worker;
@@ -183,19 +187,21 @@ static const struct weir_app_type null_sink = {.name = "null", .kind = WEIR_APP_
 static const struct weir_app_type *const type_list[] = {&weir_http_source_type, &null_sink};
 static const struct weir_app_types types = {type_list, 2};
 
-static void parse_options(struct site *s, const char *options)
+static inline void parse_options(struct site *s, const char *options)
 {
     char yaml[1024];
     struct weir_strbuf report = WEIR_STRBUF_INIT;
     struct weir_err err = {0};
-    int n = snprintf(yaml, sizeof yaml, "weir: 1\nstages:\n  web: {source: http, to: end, %s}\n  end: {sink: 'null'}\n", options);
+    int n =
+        snprintf(yaml, sizeof yaml,
+                 "weir: 1\nstages:\n  web: {source: http, to: end, %s}\n  end: {sink: 'null'}\n", options);
     if (weir_app_parse(yaml, (size_t)n, "weir.yaml", "/", NULL, 0, &types, &report, &s->app, &err) < 0)
         fail_msg("%s\n%s", err.text, report.data);
     weir_strbuf_fini(&report);
 }
 
 /* `options` as in YAML: "listen: '127.0.0.1:0', body: stream". `workers` in each pool. */
-static void site_start(struct site *s, const char *options, unsigned workers)
+static inline void site_start(struct site *s, const char *options, unsigned workers)
 {
     struct weir_err err = {0};
     memset(s, 0, sizeof *s);
@@ -213,13 +219,13 @@ static void site_start(struct site *s, const char *options, unsigned workers)
     web->source = s->maker;
 }
 
-static void site_run(struct site *s)
+static inline void site_run(struct site *s)
 {
     rig_finish(s->rig);
     rig_start(s->rig);
 }
 
-static void site_stop(struct site *s)
+static inline void site_stop(struct site *s)
 {
     rig_drain(s->rig);
     rig_stop(s->rig);
@@ -227,7 +233,7 @@ static void site_stop(struct site *s)
     weir_app_free(s->app);
 }
 
-static unsigned long long site_count(struct site *s, const char *name)
+static inline unsigned long long site_count(struct site *s, const char *name)
 {
     struct weir_strbuf out = WEIR_STRBUF_INIT;
     char key[64];
@@ -242,7 +248,7 @@ static unsigned long long site_count(struct site *s, const char *name)
 
 /* ---- clients ---- */
 
-static int dial(struct site *s)
+static inline int dial(struct site *s)
 {
     if (strncmp(s->bound, "unix:", 5) == 0) {
         struct sockaddr_un un = {.sun_family = AF_UNIX};
@@ -258,13 +264,13 @@ static int dial(struct site *s)
     return fd;
 }
 
-static void say(int fd, const char *text)
+static inline void say(int fd, const char *text)
 {
     assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), strlen(text));
 }
 
 /* One read, at most 5 s. 0: the end; -1: reset. */
-static ssize_t hear(int fd, char *buffer, size_t size)
+static inline ssize_t hear(int fd, char *buffer, size_t size)
 {
     struct pollfd ready = {.fd = fd, .events = POLLIN};
     if (poll(&ready, 1, 5000) != 1)
@@ -279,13 +285,13 @@ struct answer {
     bool whole; /* as its framing says */
 };
 
-static size_t head_length(const struct weir_strbuf *b)
+static inline size_t head_length(const struct weir_strbuf *b)
 {
     const char *end = b->len > 0 ? memmem(b->data, b->len, "\r\n\r\n", 4) : NULL;
     return end != NULL ? (size_t)(end - b->data) + 4 : 0;
 }
 
-static bool add_chunk(struct weir_strbuf *in, struct weir_strbuf *out, bool *last)
+static inline bool add_chunk(struct weir_strbuf *in, struct weir_strbuf *out, bool *last)
 {
     const char *line = in->len > 0 ? memmem(in->data, in->len, "\r\n", 2) : NULL;
     if (line == NULL)
@@ -299,7 +305,7 @@ static bool add_chunk(struct weir_strbuf *in, struct weir_strbuf *out, bool *las
     return true;
 }
 
-static void read_more(int fd, struct weir_strbuf *b, bool *ended)
+static inline void read_more(int fd, struct weir_strbuf *b, bool *ended)
 {
     char buffer[65536];
     ssize_t n = hear(fd, buffer, sizeof buffer);
@@ -309,7 +315,7 @@ static void read_more(int fd, struct weir_strbuf *b, bool *ended)
 }
 
 /* Reads one answer; what follows it stays in `b`, which is kept between calls. `bodiless`: to HEAD. */
-static void get_answer(int fd, struct weir_strbuf *b, struct answer *a, bool bodiless)
+static inline void get_answer(int fd, struct weir_strbuf *b, struct answer *a, bool bodiless)
 {
     bool ended = false, last = false;
     memset(a, 0, sizeof *a);
@@ -348,7 +354,7 @@ static void get_answer(int fd, struct weir_strbuf *b, struct answer *a, bool bod
 }
 
 /* Sends `text` on a connection of its own and reads one answer. */
-static struct answer ask(struct site *s, const char *text)
+static inline struct answer ask(struct site *s, const char *text)
 {
     struct weir_strbuf b = WEIR_STRBUF_INIT;
     struct answer a;
@@ -362,7 +368,7 @@ static struct answer ask(struct site *s, const char *text)
 
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
 
-static void expect_status(struct site *s, const char *text, int status)
+static inline void expect_status(struct site *s, const char *text, int status)
 {
     struct answer a = ask(s, text);
     if (a.status != status)
@@ -376,14 +382,14 @@ struct until {
     unsigned long long n;
 };
 
-static bool has_counted(void *arg)
+static inline bool has_counted(void *arg)
 {
     struct until *u = arg;
     return site_count(u->site, u->name) >= u->n;
 }
 
 /* Waits until the source has counted `n` of `name`. */
-static void wait_count(struct site *s, const char *name, unsigned long long n)
+static inline void wait_count(struct site *s, const char *name, unsigned long long n)
 {
     struct until u = {s, name, n};
     rig_wait(s->rig, has_counted, &u);

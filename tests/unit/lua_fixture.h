@@ -1,8 +1,10 @@
-/* tests/unit/lua_fixture.h - an application of Lua stages on one worker that the test drives by hand, and requests without sockets.
+/* tests/unit/lua_fixture.h - an application of Lua stages on one worker that the test drives by hand, and
+ * requests without sockets.
  *
  *   lua_send ──> "host" ──to_<stage>──> Lua stages ──> "sink", which keeps what arrives as JSON text
  *
- * The functions of io/http_request.h are the test's own here, so that what a script did with a request can be looked at. */
+ * The functions of io/http_request.h are the test's own here, so that what a script did with a request can be
+ * looked at. */
 #ifndef WEIR_TESTS_UNIT_LUA_FIXTURE_H
 #define WEIR_TESTS_UNIT_LUA_FIXTURE_H
 
@@ -38,9 +40,9 @@ struct fake_request {
 static struct {
     int status; /* 0: not answered */
     char headers[512], body[512], file[128];
-    int ended;  /* -1, or the enum weir_request_end that the host was asked for */
+    int ended; /* -1, or the enum weir_request_end that the host was asked for */
     char streamed[512];
-    int closed; /* -1: open; else whole or not */
+    int closed;     /* -1: open; else whole or not */
     int slow_after; /* writes until one answers WEIR_E_FULL; -1: never */
     struct weir_http_wait *waiting;
     int live;
@@ -73,7 +75,8 @@ struct weir_http_request *weir_http_request_of(struct weir_request *r)
     return r->ops == &fake_ops ? (struct weir_http_request *)(void *)r : NULL;
 }
 
-const struct weir_http_text *weir_http_request_header(const struct weir_http_request *r, const char *name, size_t len)
+const struct weir_http_text *weir_http_request_header(const struct weir_http_request *r, const char *name,
+                                                      size_t len)
 {
     for (size_t i = 0; i < r->header_count; i++)
         if (r->headers[i].name.len == len && memcmp(r->headers[i].name.data, name, len) == 0)
@@ -95,12 +98,13 @@ static void note_head(int status, const struct weir_http_header *headers, size_t
     seen.status = status;
     seen.headers[0] = '\0';
     for (size_t i = 0; i < count; i++)
-        n += (size_t)snprintf(seen.headers + n, sizeof seen.headers - n, "%.*s: %.*s\n", (int)headers[i].name.len, headers[i].name.data,
-                              (int)headers[i].value.len, headers[i].value.data);
+        n += (size_t)snprintf(seen.headers + n, sizeof seen.headers - n, "%.*s: %.*s\n",
+                              (int)headers[i].name.len, headers[i].name.data, (int)headers[i].value.len,
+                              headers[i].value.data);
 }
 
-void weir_http_reply(struct weir_http_request *r, struct weir_worker *w, int status, const struct weir_http_header *headers,
-                     size_t count, const void *body, size_t len)
+void weir_http_reply(struct weir_http_request *r, struct weir_worker *w, int status,
+                     const struct weir_http_header *headers, size_t count, const void *body, size_t len)
 {
     (void)w;
     note_head(status, headers, count);
@@ -108,8 +112,9 @@ void weir_http_reply(struct weir_http_request *r, struct weir_worker *w, int sta
     fake_free(&r->base);
 }
 
-void weir_http_reply_file(struct weir_http_request *r, struct weir_worker *w, int status, const struct weir_http_header *headers,
-                          size_t count, const char *root, const char *path)
+void weir_http_reply_file(struct weir_http_request *r, struct weir_worker *w, int status,
+                          const struct weir_http_header *headers, size_t count, const char *root,
+                          const char *path)
 {
     (void)w;
     (void)root;
@@ -129,7 +134,8 @@ struct weir_http_stream *weir_http_start(struct weir_http_request *r, struct wei
     return (struct weir_http_stream *)(void *)&seen;
 }
 
-int weir_http_stream_write(struct weir_http_stream *s, const void *data, size_t len, struct weir_http_wait *wait)
+int weir_http_stream_write(struct weir_http_stream *s, const void *data, size_t len,
+                           struct weir_http_wait *wait)
 {
     (void)s;
     strncat(seen.streamed, data, len);
@@ -169,16 +175,30 @@ static inline void fake_wait_ends(int rc, const char *data)
     wait->done(wait, rc, data, data != NULL ? strlen(data) : 0);
 }
 
-#define TEXT(s) {.data = (s), .len = sizeof(s) - 1}
+#define TEXT(s)                                                                                              \
+    {                                                                                                        \
+        .data = (s), .len = sizeof(s) - 1                                                                    \
+    }
 
 static inline struct weir_request *fake_request(const char *body, bool streamed)
 {
-    static const struct weir_http_header headers[] = {{TEXT("host"), TEXT("example.org")}, {TEXT("x-count"), TEXT("3")}};
+    static const struct weir_http_header headers[] = {{TEXT("host"), TEXT("example.org")},
+                                                      {TEXT("x-count"), TEXT("3")}};
     struct fake_request *f = calloc(1, sizeof *f);
     assert_non_null(f);
-    f->http = (struct weir_http_request){.base = {.ops = &fake_ops, .size = 100}, .method = TEXT("GET"), .target = TEXT("/a%20b?q=1"),
-        .path = TEXT("/a%20b"), .query = TEXT("q=1"), .remote = TEXT("127.0.0.1:5"), .version_minor = 1, .headers = headers, .header_count = 2,
-        .arrival_ns = weir_clock_ns(), .id = 77, .body_streamed = streamed, .body = {.data = body, .len = strlen(body)}};
+    f->http = (struct weir_http_request){.base = {.ops = &fake_ops, .size = 100},
+                                         .method = TEXT("GET"),
+                                         .target = TEXT("/a%20b?q=1"),
+                                         .path = TEXT("/a%20b"),
+                                         .query = TEXT("q=1"),
+                                         .remote = TEXT("127.0.0.1:5"),
+                                         .version_minor = 1,
+                                         .headers = headers,
+                                         .header_count = 2,
+                                         .arrival_ns = weir_clock_ns(),
+                                         .id = 77,
+                                         .body_streamed = streamed,
+                                         .body = {.data = body, .len = strlen(body)}};
     memset(&seen, 0, sizeof seen);
     seen.ended = seen.closed = seen.slow_after = -1;
     seen.live = 1;
@@ -189,7 +209,7 @@ static inline struct weir_request *fake_request(const char *body, bool streamed)
 
 struct lua_stage_spec {
     const char *name, *script;
-    const char *to; /* "out=sink both=sink,a" */
+    const char *to;  /* "out=sink both=sink,a" */
     size_t capacity; /* 0: 1024 */
     enum weir_overflow overflow;
     unsigned batch_max;
@@ -302,14 +322,16 @@ static void wire(struct weir_graph *g, struct weir_stage *s, const char *to)
     }
 }
 
-static inline int lua_open_stage(struct lua_app *app, struct weir_stage *s, const struct lua_stage_spec *spec, struct weir_err *err)
+static inline int lua_open_stage(struct lua_app *app, struct weir_stage *s, const struct lua_stage_spec *spec,
+                                 struct weir_err *err)
 {
     char file[160], name[64];
     const char *lib = spec->lib != NULL ? spec->lib : "safe";
     snprintf(name, sizeof name, "%s.lua", spec->name);
     snprintf(file, sizeof file, "%s/%s", app->folder, name);
     lua_write(app, name, spec->script);
-    struct weir_lua_options o = {.file = file, .folder = app->folder, .libs = &lib, .lib_count = 1, .memory = s->memory};
+    struct weir_lua_options o = {
+        .file = file, .folder = app->folder, .libs = &lib, .lib_count = 1, .memory = s->memory};
     int rc = weir_lua_maker_create(&o, &s->handler, err);
     if (rc == WEIR_OK)
         s->takes_batches = weir_lua_maker_takes_batches(&s->handler) != 0;
@@ -333,7 +355,8 @@ static inline void lua_open(struct lua_app *app, const struct lua_stage_spec *sp
     g->pools[0].min = g->pools[0].max = 1;
     for (size_t i = 0; i < n + 2; i++) {
         struct weir_stage *s = &g->stages[i];
-        const struct lua_stage_spec none = {.name = i == n ? "sink" : "host"}, *spec = i < n ? &specs[i] : &none;
+        const struct lua_stage_spec none = {.name = i == n ? "sink" : "host"},
+                                    *spec = i < n ? &specs[i] : &none;
         s->name = i < n ? specs[i].name : i == n ? "sink" : "host";
         s->kind = WEIR_STAGE_HANDLER;
         s->pool = &g->pools[0];
@@ -377,7 +400,8 @@ static inline void lua_pump(struct lua_app *app)
         moved = false;
         for (size_t i = 0; i < app->g->stage_count; i++) {
             struct weir_seat *seat = app->w->by_rank[i];
-            size_t room = seat->stage->concurrency - seat->running, max = seat->stage->batch_max < room ? seat->stage->batch_max : room;
+            size_t room = seat->stage->concurrency - seat->running,
+                   max = seat->stage->batch_max < room ? seat->stage->batch_max : room;
             if (app->sink_closed && strcmp(seat->stage->name, "sink") == 0)
                 max = 0;
             size_t n = max > 0 ? weir_queue_take(seat, batch, max) : 0;
@@ -395,7 +419,8 @@ static inline void lua_pump(struct lua_app *app)
 }
 
 /* Offers an event to a stage, as a source would; takes the value's reference and the request. */
-static inline enum weir_verdict lua_offer(struct lua_app *app, const char *stage, struct weir_value v, struct weir_request *r)
+static inline enum weir_verdict lua_offer(struct lua_app *app, const char *stage, struct weir_value v,
+                                          struct weir_request *r)
 {
     char port[80];
     struct weir_seat *host = lua_seat(app, "host");
@@ -411,7 +436,8 @@ static inline enum weir_verdict lua_offer(struct lua_app *app, const char *stage
 
 static inline void lua_send_int(struct lua_app *app, const char *stage, int64_t i)
 {
-    assert_int_equal(lua_offer(app, stage, (struct weir_value){.kind = WEIR_VALUE_INT, .integer = i}, NULL), WEIR_VERDICT_ACCEPTED);
+    assert_int_equal(lua_offer(app, stage, (struct weir_value){.kind = WEIR_VALUE_INT, .integer = i}, NULL),
+                     WEIR_VERDICT_ACCEPTED);
     lua_pump(app);
 }
 
@@ -425,13 +451,15 @@ static inline void lua_send_text(struct lua_app *app, const char *stage, const c
     blob->data[1] = (unsigned char)(len >> 8);
     blob->data[2] = (unsigned char)len;
     memcpy(blob->data + 3, text, len);
-    assert_int_equal(lua_offer(app, stage, (struct weir_value){.kind = WEIR_VALUE_BYTES, .blob = blob}, NULL), WEIR_VERDICT_ACCEPTED);
+    assert_int_equal(lua_offer(app, stage, (struct weir_value){.kind = WEIR_VALUE_BYTES, .blob = blob}, NULL),
+                     WEIR_VERDICT_ACCEPTED);
     lua_pump(app);
 }
 
 static inline void lua_send_request(struct lua_app *app, const char *stage, struct weir_request *r)
 {
-    assert_int_equal(lua_offer(app, stage, (struct weir_value){.kind = WEIR_VALUE_REQUEST, .integer = 0}, r), WEIR_VERDICT_ACCEPTED);
+    assert_int_equal(lua_offer(app, stage, (struct weir_value){.kind = WEIR_VALUE_REQUEST, .integer = 0}, r),
+                     WEIR_VERDICT_ACCEPTED);
     lua_pump(app);
 }
 

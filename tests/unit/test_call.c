@@ -4,7 +4,8 @@
 static void test_an_error_costs_one_event_and_is_logged_with_traceback(void **state)
 {
     (void)state;
-    LUA_APP(app, {.name = "a", .to = "out=sink",
+    LUA_APP(app, {.name = "a",
+                  .to = "out=sink",
                   .script = "local weir = require 'weir'\n"
                             "local function inner(v) error('no ' .. v) end\n"
                             "return function(v) if v % 2 == 1 then inner(v) end weir.emit('out', v) end"});
@@ -44,16 +45,27 @@ static void test_errors_of_every_kind_are_survived(void **state)
 {
     (void)state;
     static const char *const bodies[] = {
-        "error()", "error(nil)", "error({})", "error(setmetatable({}, {__tostring = function() return 'mine' end}))",
-        "error(setmetatable({}, {__tostring = function() error('again') end}))", "error('\\255\\0x')",
-        "local function f() return f() + 1 end f()", "local t = setmetatable({}, {}) getmetatable(t).__index = function(s, k) return s[k] end return t.x",
-        "(' '):rep(100):gsub('.', function(c) return c.x.y end)", "coroutine.wrap(function() error('in') end)()",
+        "error()",
+        "error(nil)",
+        "error({})",
+        "error(setmetatable({}, {__tostring = function() return 'mine' end}))",
+        "error(setmetatable({}, {__tostring = function() error('again') end}))",
+        "error('\\255\\0x')",
+        "local function f() return f() + 1 end f()",
+        "local t = setmetatable({}, {}) getmetatable(t).__index = function(s, k) return s[k] end return t.x",
+        "(' '):rep(100):gsub('.', function(c) return c.x.y end)",
+        "coroutine.wrap(function() error('in') end)()",
         "local x <close> = setmetatable({}, {__close = function() error('closing') end}) error('first')",
-        "require 'weir'.emit('nowhere', 1)", "string.rep()", "local s = 'x' return s:rep(1e8):rep(1e10)",
+        "require 'weir'.emit('nowhere', 1)",
+        "string.rep()",
+        "local s = 'x' return s:rep(1e8):rep(1e10)",
     };
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
         char script[400];
-        snprintf(script, sizeof script, "local weir = require 'weir'\nreturn function(v) if v == 2 then weir.emit('out', v) return end %s end", bodies[i]);
+        snprintf(script, sizeof script,
+                 "local weir = require 'weir'\nreturn function(v) if v == 2 then weir.emit('out', v) return "
+                 "end %s end",
+                 bodies[i]);
         LUA_APP(app, {.name = "a", .script = script, .to = "out=sink"});
         int saved = log_begin();
         lua_send_int(&app, "a", 1);
@@ -69,13 +81,17 @@ static void test_errors_of_every_kind_are_survived(void **state)
 static void test_a_vm_out_of_memory_is_replaced(void **state)
 {
     (void)state;
-    LUA_APP(app, {.name = "a", .to = "out=sink", .memory = 1 << 20,
-                  .script = "local weir = require 'weir'\nlocal seen = 0\nlocal M = {}\n"
-                            "function M.init() seen = 100 end\n"
-                            "function M.handle(v)\n"
-                            "  seen = seen + 1\n"
-                            "  if v == 2 then local t = {} while true do t[#t + 1] = ('x'):rep(1000) .. #t end end\n"
-                            "  weir.emit('out', seen)\nend\nreturn M"});
+    LUA_APP(app,
+            {.name = "a",
+             .to = "out=sink",
+             .memory = 1 << 20,
+             .script =
+                 "local weir = require 'weir'\nlocal seen = 0\nlocal M = {}\n"
+                 "function M.init() seen = 100 end\n"
+                 "function M.handle(v)\n"
+                 "  seen = seen + 1\n"
+                 "  if v == 2 then local t = {} while true do t[#t + 1] = ('x'):rep(1000) .. #t end end\n"
+                 "  weir.emit('out', seen)\nend\nreturn M"});
     int saved = log_begin();
     for (int i = 1; i <= 4; i++)
         lua_send_int(&app, "a", i);
@@ -92,9 +108,12 @@ static void test_a_vm_out_of_memory_is_replaced(void **state)
 static void test_memory_that_a_script_survived_being_refused_replaces_its_vm_too(void **state)
 {
     (void)state;
-    LUA_APP(app, {.name = "a", .to = "out=sink", .memory = 1 << 20,
+    LUA_APP(app, {.name = "a",
+                  .to = "out=sink",
+                  .memory = 1 << 20,
                   .script = "local weir = require 'weir'\nn = 0\n"
-                            "return function(v) n = n + 1 weir.emit('out', n) if v == 1 then pcall(string.rep, 'x', 1 << 22) end weir.emit('out', n) end"});
+                            "return function(v) n = n + 1 weir.emit('out', n) if v == 1 then "
+                            "pcall(string.rep, 'x', 1 << 22) end weir.emit('out', n) end"});
     int saved = log_begin();
     lua_send_int(&app, "a", 1);
     lua_send_int(&app, "a", 2);
@@ -107,9 +126,14 @@ static void test_memory_that_a_script_survived_being_refused_replaces_its_vm_too
 static void test_a_retired_vm_ends_its_suspended_calls(void **state)
 {
     (void)state;
-    LUA_APP(app, {.name = "a", .to = "out=sink", .memory = 1 << 20,
-                  .script = "local weir = require 'weir'\n"
-                            "return function(v) if v == 9 then local s = ('x'):rep(1 << 22) end weir.emit('out', v) end"});
+    LUA_APP(
+        app,
+        {.name = "a",
+         .to = "out=sink",
+         .memory = 1 << 20,
+         .script =
+             "local weir = require 'weir'\n"
+             "return function(v) if v == 9 then local s = ('x'):rep(1 << 22) end weir.emit('out', v) end"});
     struct weir_stage *sink = weir_graph_stage(app.g, "sink");
     sink->queue.capacity = 1;
     weir_stage_port(weir_graph_stage(app.g, "a"), "out")->edges[0].overflow.policy = WEIR_OVERFLOW_WAIT;
@@ -130,13 +154,19 @@ static void test_a_retired_vm_ends_its_suspended_calls(void **state)
 static void test_a_batch_is_one_call(void **state)
 {
     (void)state;
-    LUA_APP(app, {.name = "a", .to = "out=sink", .batch_max = 3,
-                  .script = "local weir = require 'weir'\nreturn {handle_batch = function(evs)\n"
-                            "  local sum = 0 for i = 1, evs.n do sum = sum + (evs[i] or 0) end\n"
-                            "  if sum == 9 then error('nine') end\n"
-                            "  weir.emit('out', {evs.n, sum, weir.meta(evs.n).id > weir.meta(1).id or evs.n == 1})\nend}"});
+    LUA_APP(
+        app,
+        {.name = "a",
+         .to = "out=sink",
+         .batch_max = 3,
+         .script =
+             "local weir = require 'weir'\nreturn {handle_batch = function(evs)\n"
+             "  local sum = 0 for i = 1, evs.n do sum = sum + (evs[i] or 0) end\n"
+             "  if sum == 9 then error('nine') end\n"
+             "  weir.emit('out', {evs.n, sum, weir.meta(evs.n).id > weir.meta(1).id or evs.n == 1})\nend}"});
     for (int i = 1; i <= 7; i++)
-        lua_offer(&app, "a", (struct weir_value){.kind = i == 3 ? WEIR_VALUE_NIL : WEIR_VALUE_INT, .integer = i}, NULL);
+        lua_offer(&app, "a",
+                  (struct weir_value){.kind = i == 3 ? WEIR_VALUE_NIL : WEIR_VALUE_INT, .integer = i}, NULL);
     lua_pump(&app);
     assert_string_equal(lua_arrived(), "[3,3,true]\n[3,15,true]\n[1,7,true]\n");
     for (int i = 2; i <= 4; i++)
@@ -154,12 +184,16 @@ static void test_calls_survive_failing_allocations(void **state)
 {
     (void)state;
     NEEDS_INJECTION();
-    LUA_APP(app, {.name = "a", .to = "out=sink",
-                  .script = "local weir = require 'weir'\nreturn function(v) weir.emit('out', {v = v, list = {1, 2, {v}}, s = ('x'):rep(v * 100)}) end"});
+    LUA_APP(app, {.name = "a",
+                  .to = "out=sink",
+                  .script = "local weir = require 'weir'\nreturn function(v) weir.emit('out', {v = v, list = "
+                            "{1, 2, {v}}, s = ('x'):rep(v * 100)}) end"});
     int saved = log_begin();
     int64_t failed = -1;
     for (long n = 0; n < 60; n++) {
-        assert_int_equal(lua_offer(&app, "a", (struct weir_value){.kind = WEIR_VALUE_INT, .integer = n}, NULL), WEIR_VERDICT_ACCEPTED);
+        assert_int_equal(
+            lua_offer(&app, "a", (struct weir_value){.kind = WEIR_VALUE_INT, .integer = n}, NULL),
+            WEIR_VERDICT_ACCEPTED);
         struct weir_event *batch[4];
         struct weir_seat *seat = lua_seat(&app, "a");
         size_t count = weir_queue_take(seat, batch, 4);

@@ -35,16 +35,21 @@ static void test_values_travel(void **state)
         {"{weir.json.null, 2}", "[null,2]"},
         {"setmetatable({1}, {__index = {x = 1}})", "[1]"},
     };
-    LUA_APP(app, {.name = "a", .script = "local weir = require 'weir'\n"
-                                         "local env = {weir = weir, math = math, setmetatable = setmetatable}\n"
-                                         "return function(s) assert(weir.emit('out', assert(load('return ' .. s, '=row', 't', env))())) end",
-                  .to = "out=b"},
-            {.name = "b", .script = "local weir = require 'weir'\n"
-                                    "return function(v)\n"
-                                    "  if math.type(v) == 'float' then v = 'float ' .. v end\n"
-                                    "  if type(v) == 'string' and v:find('%z') then v = #v .. ' bytes' end\n"
-                                    "  if type(v) == 'table' and v[3] == 3 and not v[2] then v = 'holes' end\n"
-                                    "  weir.emit('out', v)\nend", .to = "out=sink"});
+    LUA_APP(app,
+            {.name = "a",
+             .script = "local weir = require 'weir'\n"
+                       "local env = {weir = weir, math = math, setmetatable = setmetatable}\n"
+                       "return function(s) assert(weir.emit('out', assert(load('return ' .. s, '=row', 't', "
+                       "env))())) end",
+             .to = "out=b"},
+            {.name = "b",
+             .script = "local weir = require 'weir'\n"
+                       "return function(v)\n"
+                       "  if math.type(v) == 'float' then v = 'float ' .. v end\n"
+                       "  if type(v) == 'string' and v:find('%z') then v = #v .. ' bytes' end\n"
+                       "  if type(v) == 'table' and v[3] == 3 and not v[2] then v = 'holes' end\n"
+                       "  weir.emit('out', v)\nend",
+             .to = "out=sink"});
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         lua_send_text(&app, "a", rows[i][0]);
         char want[80], quoted[80];
@@ -69,15 +74,19 @@ static void test_refusals_name_the_field(void **state)
         {"{[1.5] = print}", "event[1.5]: a function can't be sent"},
         {"{[{}] = 1}", "event: a table can't be a key of what is sent"},
         {"{a = {[print] = 1}}", "event.a: a function can't be a key of what is sent"},
-        {"(function() local t = {} t.self = t return t end)()", "event.self: a table that contains itself can't be sent"},
-        {"(function() local t = {} t.a = {b = {c = t}} return {x = t} end)()", "event.x.a.b.c: a table that contains itself can't be sent"},
+        {"(function() local t = {} t.self = t return t end)()",
+         "event.self: a table that contains itself can't be sent"},
+        {"(function() local t = {} t.a = {b = {c = t}} return {x = t} end)()",
+         "event.x.a.b.c: a table that contains itself can't be sent"},
         {"(function() local t = 1 for _ = 1, 31 do t = {t} end return t end)()",
          "event[1][1][1][1][1][1][1][1][1][1][1][1][1][1][1][1][1][1][1][1][1][1][1][1][1][1][1][1][1][1]: "
          "tables nested deeper than 30 levels can't be sent"},
         {"('x'):rep(17 << 20)", "event: a string of more than 16 MiB can't be sent"},
         {"{('x'):rep(9 << 20), ('x'):rep(9 << 20)}", "event: larger than 16777216 bytes"},
     };
-    LUA_APP(app, {.name = "a", .memory = 64 << 20, .to = "out=sink",
+    LUA_APP(app, {.name = "a",
+                  .memory = 64 << 20,
+                  .to = "out=sink",
                   .script = "local weir = require 'weir'\n"
                             "return function(s)\n"
                             "  local ok, why = pcall(weir.emit, 'out', assert(load('return ' .. s))())\n"
@@ -85,12 +94,13 @@ static void test_refusals_name_the_field(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         lua_send_text(&app, "a", rows[i][0]);
         const char *got = lua_arrived();
-        char want[400] = "\"";
-        for (const char *at = rows[i][1]; *at != '\0'; at++) /* as JSON */
-            snprintf(want + strlen(want), sizeof want - strlen(want), *at == '"' ? "\\\"" : "%c", *at);
-        strcat(want, "\"\n");
-        if (strlen(got) < strlen(want) - 1 || strcmp(got + strlen(got) - strlen(want) + 1, want + 1) != 0)
-            fail_msg("%s: expected %s, got %s", rows[i][0], want, got);
+        struct weir_strbuf want = WEIR_STRBUF_INIT; /* the end of the JSON string that arrives */
+        weir_strbuf_add_json(&want, rows[i][1], strlen(rows[i][1]));
+        weir_strbuf_addc(&want, '\n');
+        size_t len = want.len - 1; /* without its first quote */
+        if (strlen(got) < len || strcmp(got + strlen(got) - len, want.data + 1) != 0)
+            fail_msg("%s: expected %s, got %s", rows[i][0], want.data, got);
+        weir_strbuf_fini(&want);
     }
     lua_close_app(&app);
 }
@@ -104,8 +114,10 @@ static void test_random_tables_come_through_whole(void **state)
         "local function value(depth)\n"
         "  local kind = math.random(depth > 3 and 8 or 10)\n"
         "  if kind == 1 then return math.random(0) elseif kind == 2 then return math.random(-200, 70000)\n"
-        "  elseif kind == 3 then return math.random() * 10.0 ^ math.random(-300, 300) elseif kind == 4 then return math.random(2) == 1\n"
-        "  elseif kind == 5 then return string.rep(string.char(math.random(0, 255)), math.random(0, 70)) elseif kind < 9 then return 'k' .. math.random(9) end\n"
+        "  elseif kind == 3 then return math.random() * 10.0 ^ math.random(-300, 300) elseif kind == 4 then "
+        "return math.random(2) == 1\n"
+        "  elseif kind == 5 then return string.rep(string.char(math.random(0, 255)), math.random(0, 70)) "
+        "elseif kind < 9 then return 'k' .. math.random(9) end\n"
         "  local t = {}\n"
         "  for i = 1, math.random(0, 20) do\n"
         "    local k = kind == 9 and i or ({i, 'k' .. i, i + 0.5, 'a b', i % 2 == 0, -i})[math.random(6)]\n"
@@ -120,12 +132,18 @@ static void test_random_tables_come_through_whole(void **state)
         "  for k in pairs(b) do if a[k] == nil then return false end end\n"
         "  return true\nend\nreturn M";
     enum { TABLES = 100000, PER_CALL = 100 };
-    LUA_APP(app, {.name = "a", .to = "out=b",
-                  .script = "local weir = require 'weir'\nlocal make\n"
-                            "return function(v) make = make or require 'make' for i = v, v + 99 do assert(weir.emit('out', {seed = i, t = make.table(i)})) end end"},
-            {.name = "b", .to = "out=sink", .script = "local weir = require 'weir'\nlocal n, make = 0\n"
-                                                       "return function(e) make = make or require 'make' n = n + 1\n"
-                                                       "assert(make.same(make.table(e.seed), e.t), e.seed) if n % 1000 == 0 then weir.emit('out', n) end end"});
+    LUA_APP(app,
+            {.name = "a",
+             .to = "out=b",
+             .script = "local weir = require 'weir'\nlocal make\n"
+                       "return function(v) make = make or require 'make' for i = v, v + 99 do "
+                       "assert(weir.emit('out', {seed = i, t = make.table(i)})) end end"},
+            {.name = "b",
+             .to = "out=sink",
+             .script = "local weir = require 'weir'\nlocal n, make = 0\n"
+                       "return function(e) make = make or require 'make' n = n + 1\n"
+                       "assert(make.same(make.table(e.seed), e.t), e.seed) if n % 1000 == 0 then "
+                       "weir.emit('out', n) end end"});
     lua_write(&app, "make.lua", make);
     for (int i = 0; i < TABLES; i += PER_CALL)
         lua_send_int(&app, "a", i);
@@ -150,18 +168,20 @@ static void test_foreign_bytes_are_read_or_fail_their_event(void **state)
         size_t len;
         const char *arrived; /* "": the event fails */
     } rows[] = {
-        {{0xc4, 2, 'h', 'i'}, 4, "\"hi\"\n"},                                      /* bin */
-        {{0xca, 0x3f, 0, 0, 0}, 5, "0.5\n"},                                       /* float 32 */
+        {{0xc4, 2, 'h', 'i'}, 4, "\"hi\"\n"}, /* bin */
+        {{0xca, 0x3f, 0, 0, 0}, 5, "0.5\n"},  /* float 32 */
         {{0xcf, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, 9, "1.8446744073709552e+19\n"}, /* uint 64 */
-        {{0xde, 0, 1, 1, 2}, 5, "[2]\n"},                                          /* map 16 of {1: 2} */
-        {{0x82, 0xa1, 'a', 1, 0xa1, 'a', 2}, 7, "{\"a\":2}\n"},                    /* a key twice */
+        {{0xde, 0, 1, 1, 2}, 5, "[2]\n"},                       /* map 16 of {1: 2} */
+        {{0x82, 0xa1, 'a', 1, 0xa1, 'a', 2}, 7, "{\"a\":2}\n"}, /* a key twice */
         {{0x91, 0xc0}, 2, "[null]\n"},
-        {{0x81, 0xc0, 1}, 3, ""},                                                  /* {nil: 1} */
-        {{0x81, 0x90, 1}, 3, ""},                                                  /* {[]: 1} */
-        {{0x81, 0xcb, 0x7f, 0xf8, 0, 0, 0, 0, 0, 0, 1}, 11, ""},                   /* {NaN: 1} */
-        {{0xd6, 0xff, 0, 0, 0, 0}, 6, ""},                                         /* a timestamp */
+        {{0x81, 0xc0, 1}, 3, ""},                                /* {nil: 1} */
+        {{0x81, 0x90, 1}, 3, ""},                                /* {[]: 1} */
+        {{0x81, 0xcb, 0x7f, 0xf8, 0, 0, 0, 0, 0, 0, 1}, 11, ""}, /* {NaN: 1} */
+        {{0xd6, 0xff, 0, 0, 0, 0}, 6, ""},                       /* a timestamp */
     };
-    LUA_APP(app, {.name = "a", .to = "out=sink", .script = "local weir = require 'weir'\nreturn function(v) weir.emit('out', v) end"});
+    LUA_APP(app, {.name = "a",
+                  .to = "out=sink",
+                  .script = "local weir = require 'weir'\nreturn function(v) weir.emit('out', v) end"});
     int64_t failures = 0;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         lua_offer(&app, "a", bytes_value(rows[i].data, rows[i].len), NULL);
@@ -172,7 +192,9 @@ static void test_foreign_bytes_are_read_or_fail_their_event(void **state)
         failures += rows[i].arrived[0] == '\0';
         assert_int_equal(lua_count(&lua_seat(&app, "a")->ledger.failed), failures);
         if (failures == 1)
-            assert_non_null(strstr(logged, "the event can't be read: a map in it has a key that is no string, number or boolean"));
+            assert_non_null(strstr(
+                logged,
+                "the event can't be read: a map in it has a key that is no string, number or boolean"));
     }
     lua_send_int(&app, "a", 5);
     assert_string_equal(lua_arrived(), "5\n");

@@ -38,7 +38,8 @@ static bool is_over(const struct parse *x)
     return x->p.phase == WEIR_HTTP_DONE || x->p.phase == WEIR_HTTP_FAILED;
 }
 
-/* Feeds `data` in pieces of `step` bytes; each piece in a block of its own, so that a sanitizer sees a parser that remembers it. */
+/* Feeds `data` in pieces of `step` bytes; each piece in a block of its own, so that a sanitizer sees a parser
+ * that remembers it. */
 static void feed(struct parse *x, const char *data, size_t len, size_t step)
 {
     while (x->took < len && !is_over(x)) {
@@ -78,12 +79,12 @@ struct row {
     {                                                                                                        \
         text, sizeof(text) - 1, status                                                                       \
     }
-#define H11 " HTTP/1.1\r\nHost: a\r\n"
-#define POST "POST /" H11
+#define H11     " HTTP/1.1\r\nHost: a\r\n"
+#define POST    "POST /" H11
 #define CHUNKED POST "Transfer-Encoding: chunked\r\n\r\n"
-#define TEN "0123456789"
-#define A64 TEN TEN TEN TEN TEN TEN "0123"
-#define A256 A64 A64 A64 A64
+#define TEN     "0123456789"
+#define A64     TEN TEN TEN TEN TEN TEN "0123"
+#define A256    A64 A64 A64 A64
 
 static const struct row rows[] = {
     /* request lines */
@@ -98,7 +99,8 @@ static const struct row rows[] = {
     ROW(0, "GET /?q=%00{}|\"<>" H11 "\r\n"),
     ROW(400, "GET  /" H11 "\r\n"),
     ROW(400, "GET / " H11 "\r\n"),
-    ROW(400, "GET /" "\r\n\r\n"),
+    ROW(400, "GET /"
+             "\r\n\r\n"),
     ROW(400, " GET /" H11 "\r\n"),
     ROW(400, "GET /\r\n\r\n"),
     ROW(400, "GET / HTTP/1.1 \r\nHost: a\r\n\r\n"),
@@ -118,7 +120,8 @@ static const struct row rows[] = {
     ROW(405, "CONNECT a:1" H11 "\r\n"),
     ROW(501, "FOO /" H11 "\r\n"),
     ROW(501, "get /" H11 "\r\n"),
-    ROW(400, "\x16\x03\x01\x02" "TLS"),
+    ROW(400, "\x16\x03\x01\x02"
+             "TLS"),
     ROW(505, "GET / HTTP/2.0\r\nHost: a\r\n\r\n"),
     ROW(505, "GET / HTTP/1.2\r\nHost: a\r\n\r\n"),
     ROW(505, "GET / HTTP/0.9\r\nHost: a\r\n\r\n"),
@@ -148,8 +151,10 @@ static const struct row rows[] = {
     ROW(400, "GET /" H11 "\xc3\xa4: c\r\n\r\n"),
     ROW(400, "GET /" H11 "NoColon\r\n\r\n"),
     ROW(400, "GET /" H11 "A: b\0c\r\n\r\n"),
-    ROW(400, "GET /" H11 "A: b\x01" "c\r\n\r\n"),
-    ROW(400, "GET /" H11 "A: b\x7f" "c\r\n\r\n"),
+    ROW(400, "GET /" H11 "A: b\x01"
+             "c\r\n\r\n"),
+    ROW(400, "GET /" H11 "A: b\x7f"
+             "c\r\n\r\n"),
     ROW(400, "GET /" H11 "A: b\x1b[31m\r\n\r\n"),
     ROW(431, "GET /" H11 "A: " A256 A256 A256 A256 "\r\n\r\n"),
     ROW(431, "GET /" H11 "A:" A256 A256 A256 A256 A256),
@@ -198,7 +203,8 @@ static const struct row rows[] = {
     ROW(400, POST "Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n"),
     ROW(400, POST "Transfer-Encoding:\r\n\r\n0\r\n\r\n"),
     ROW(400, POST "Transfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n"),
-    ROW(400, POST "Transfer-Encoding: \x0b" "chunked\r\n\r\n0\r\n\r\n"),
+    ROW(400, POST "Transfer-Encoding: \x0b"
+                  "chunked\r\n\r\n0\r\n\r\n"),
     ROW(400, "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
     ROW(501, POST "Transfer-Encoding: gzip\r\n\r\n"),
     ROW(501, POST "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
@@ -267,7 +273,8 @@ static void so_it_does_byte_by_byte_and_in_any_pieces(void **state)
 /* ---- what is found ---- */
 
 #define FULL                                                                                                 \
-    "PUT /a%20b/c?d=e&f HTTP/1.1\r\nHost: example.com:8080\r\nX-Long-Name:  value with blanks \t\r\nACCEPT: a\r\nCookie: a=1\r\n"    \
+    "PUT /a%20b/c?d=e&f HTTP/1.1\r\nHost: example.com:8080\r\nX-Long-Name:  value with blanks "              \
+    "\t\r\nACCEPT: a\r\nCookie: a=1\r\n"                                                                     \
     "Accept: b\r\nEmpty:\r\nCookie: b=2\r\nContent-Length: 5\r\n\r\nhello"
 
 static void expect_header(struct parse *x, const char *name, const char *value)
@@ -318,7 +325,8 @@ static void the_absolute_form_has_a_path_of_its_own(void **state)
     static const struct {
         const char *target, *path, *query;
     } cases[] = {
-        {"http://a", "/", ""}, {"http://a?x", "/", "x"}, {"HTTP://a:1/b/c?d?e", "/b/c", "d?e"}, {"/?", "/", ""}, {"//x", "//x", ""},
+        {"http://a", "/", ""}, {"http://a?x", "/", "x"}, {"HTTP://a:1/b/c?d?e", "/b/c", "d?e"},
+        {"/?", "/", ""},       {"//x", "//x", ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct parse x;

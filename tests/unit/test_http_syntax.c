@@ -34,8 +34,12 @@ static void values_hold_no_control_characters_but_the_tab(void **state)
 static void hosts_have_a_name_and_maybe_a_port(void **state)
 {
     (void)state;
-    static const char *const good[] = {"a", "a:", "a:80", "A.b-c_d~", "127.0.0.1:65535", "[::1]", "[::ffff:192.0.2.1]:1", "a%20b", "xn--bcher-kva"};
-    static const char *const bad[] = {":80", "a:65536", "a:123456", "a:-1", "a:8x", "a b", "a@b", "a/b", "a?b", "[]", "[::1", "[::1]80", "[x]", "[fe80::1%25eth0]", "a\"b", "\xc3\xa4"};
+    static const char *const good[] = {
+        "a",     "a:",           "a:80", "A.b-c_d~", "127.0.0.1:65535", "[::1]", "[::ffff:192.0.2.1]:1",
+        "a%20b", "xn--bcher-kva"};
+    static const char *const bad[] = {
+        ":80",     "a:65536", "a:123456",         "a:-1", "a:8x",    "a b", "a@b", "a/b", "a?b", "[]", "[::1",
+        "[::1]80", "[x]",     "[fe80::1%25eth0]", "a\"b", "\xc3\xa4"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_true(weir_http_is_host(text(good[i]), false));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -73,10 +77,8 @@ static void only_exactly_chunked_is_taken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(tokens_are_told_from_other_text),
-        TEST(values_hold_no_control_characters_but_the_tab),
-        TEST(hosts_have_a_name_and_maybe_a_port),
-        TEST(lists_are_walked_item_by_item),
+        TEST(tokens_are_told_from_other_text),    TEST(values_hold_no_control_characters_but_the_tab),
+        TEST(hosts_have_a_name_and_maybe_a_port), TEST(lists_are_walked_item_by_item),
         TEST(only_exactly_chunked_is_taken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

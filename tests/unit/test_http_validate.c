@@ -24,9 +24,17 @@ static void dates_are_read_in_all_three_forms(void **state)
 {
     (void)state;
     static const char *const good[] = {DATE, "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"};
-    static const char *const bad[] = {"", "now", "Sun, 06 Nov 1994 08:49:37 EST", "Sun, 06 Nov 1994 08:49:37 GMT x", "Sun, 32 Nov 1994 08:49:37 GMT",
-                                      "Sun, 06 Foo 1994 08:49:37 GMT", "Sun, 06 Nov 1994 24:49:37 GMT", "Sun, -6 Nov 1994 08:49:37 GMT",
-                                      "784111777", "Sun, 06 Nov 1994 08:49:37 GMTSun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08"};
+    static const char *const bad[] = {
+        "",
+        "now",
+        "Sun, 06 Nov 1994 08:49:37 EST",
+        "Sun, 06 Nov 1994 08:49:37 GMT x",
+        "Sun, 32 Nov 1994 08:49:37 GMT",
+        "Sun, 06 Foo 1994 08:49:37 GMT",
+        "Sun, 06 Nov 1994 24:49:37 GMT",
+        "Sun, -6 Nov 1994 08:49:37 GMT",
+        "784111777",
+        "Sun, 06 Nov 1994 08:49:37 GMTSun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08"};
     time_t t;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         t = 0;
@@ -37,8 +45,8 @@ static void dates_are_read_in_all_three_forms(void **state)
         assert_false(weir_http_date_parse(text(bad[i]), &t));
 }
 
-static struct weir_http_request make(struct weir_http_header *headers, const char *method, const char *n1, const char *v1, const char *n2,
-                                     const char *v2)
+static struct weir_http_request make(struct weir_http_header *headers, const char *method, const char *n1,
+                                     const char *v1, const char *n2, const char *v2)
 {
     struct weir_http_request r = {.method = text(method), .headers = headers};
     if (n1 != NULL)
@@ -78,7 +86,8 @@ static void conditions_decide_between_200_304_and_412(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct weir_http_header headers[2];
-        struct weir_http_request r = make(headers, cases[i].method, cases[i].n1, cases[i].v1, cases[i].n2, cases[i].v2);
+        struct weir_http_request r =
+            make(headers, cases[i].method, cases[i].n1, cases[i].v1, cases[i].n2, cases[i].v2);
         assert_int_equal(weir_http_evaluate(&r, &validators), cases[i].status);
     }
 }
@@ -133,13 +142,19 @@ static void a_range_needs_get_and_the_same_version(void **state)
         const char *method, *condition;
         int status;
     } cases[] = {
-        {"GET", "\"x1\"", 206}, {"GET", "\"x2\"", 200},    {"GET", "W/\"x1\"", 200}, {"GET", DATE, 206},
-        {"GET", "Sun, 06 Nov 1994 08:49:38 GMT", 200},     {"GET", "", 200},         {"HEAD", "\"x1\"", 200},
+        {"GET", "\"x1\"", 206},
+        {"GET", "\"x2\"", 200},
+        {"GET", "W/\"x1\"", 200},
+        {"GET", DATE, 206},
+        {"GET", "Sun, 06 Nov 1994 08:49:38 GMT", 200},
+        {"GET", "", 200},
+        {"HEAD", "\"x1\"", 200},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct weir_http_header headers[2];
         struct weir_http_range range;
-        struct weir_http_request r = make(headers, cases[i].method, "range", "bytes=0-1", "if-range", cases[i].condition);
+        struct weir_http_request r =
+            make(headers, cases[i].method, "range", "bytes=0-1", "if-range", cases[i].condition);
         assert_int_equal(weir_http_range(&r, &validators, 10, &range), cases[i].status);
     }
 }
@@ -147,7 +162,7 @@ static void a_range_needs_get_and_the_same_version(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(dates_are_printed_as_http_has_them), TEST(dates_are_read_in_all_three_forms),
+        TEST(dates_are_printed_as_http_has_them),        TEST(dates_are_read_in_all_three_forms),
         TEST(conditions_decide_between_200_304_and_412), TEST(one_range_is_cut_out),
         TEST(a_range_needs_get_and_the_same_version),
     };

@@ -4,19 +4,26 @@
 static void test_an_unknown_port_is_named_with_the_known_ones(void **state)
 {
     (void)state;
-    LUA_APP(app, {.name = "a", .to = "page=sink file=sink",
-                  .script = "local weir = require 'weir'\n"
-                            "return function(e) local _, why = pcall(weir.emit, 'pgae', e) weir.emit('page', why) end"});
+    LUA_APP(app,
+            {.name = "a",
+             .to = "page=sink file=sink",
+             .script =
+                 "local weir = require 'weir'\n"
+                 "return function(e) local _, why = pcall(weir.emit, 'pgae', e) weir.emit('page', why) end"});
     lua_send_int(&app, "a", 1);
-    assert_string_equal(lua_arrived(), "\"weir.emit: stage 'a' has no port 'pgae'; its ports are 'page', 'file'\"\n");
+    assert_string_equal(lua_arrived(),
+                        "\"weir.emit: stage 'a' has no port 'pgae'; its ports are 'page', 'file'\"\n");
     lua_close_app(&app);
 }
 
 static void test_a_full_queue_answers_full(void **state)
 {
     (void)state;
-    LUA_APP(app, {.name = "a", .to = "out=b log=sink",
-                  .script = "local weir = require 'weir'\nreturn function() for i = 1, 3 do weir.emit('log', {weir.emit('out', i)}) end end"},
+    LUA_APP(app,
+            {.name = "a",
+             .to = "out=b log=sink",
+             .script = "local weir = require 'weir'\nreturn function() for i = 1, 3 do weir.emit('log', "
+                       "{weir.emit('out', i)}) end end"},
             {.name = "b", .capacity = 2, .script = "return function() end"});
     lua_send_int(&app, "a", 1);
     assert_string_equal(lua_arrived(), "[true]\n[true]\n{\"2\":\"full\"}\n");
@@ -26,10 +33,17 @@ static void test_a_full_queue_answers_full(void **state)
 static void test_meta_tells_of_the_event(void **state)
 {
     (void)state;
-    LUA_APP(app, {.name = "a", .to = "out=b", .script = "local weir = require 'weir'\n"
-                                                        "return function(v) weir.emit('out', v, {class = 'gold', deadline = 10, key = 'k'}) end"},
-            {.name = "b", .to = "out=sink", .script = "local weir = require 'weir'\nreturn function(v) local m = weir.meta()\n"
-                                                       "weir.emit('out', {m.class, m.deadline > 9 and m.deadline <= 10, math.type(m.key), m.source, m.age >= 0, math.type(m.id)}) end"});
+    LUA_APP(app,
+            {.name = "a",
+             .to = "out=b",
+             .script =
+                 "local weir = require 'weir'\n"
+                 "return function(v) weir.emit('out', v, {class = 'gold', deadline = 10, key = 'k'}) end"},
+            {.name = "b",
+             .to = "out=sink",
+             .script = "local weir = require 'weir'\nreturn function(v) local m = weir.meta()\n"
+                       "weir.emit('out', {m.class, m.deadline > 9 and m.deadline <= 10, math.type(m.key), "
+                       "m.source, m.age >= 0, math.type(m.id)}) end"});
     lua_send_int(&app, "a", 1);
     assert_string_equal(lua_arrived(), "[\"gold\",true,\"integer\",0,true,\"integer\"]\n");
     lua_close_app(&app);
@@ -38,12 +52,18 @@ static void test_meta_tells_of_the_event(void **state)
 static void test_a_stage_reads_its_own_load(void **state)
 {
     (void)state;
-    LUA_APP(app, {.name = "a", .to = "out=sink",
-                  .script = "local weir = require 'weir'\nreturn function(v) local s, q = weir.stage(), weir.queue('sink')\n"
-                            "local _, why = pcall(weir.queue, 'snk')\n"
-                            "weir.emit('out', {s.stage, s.capacity, s.running, s.handled, s.wait_p99 >= 0, q.stage, q.depth, why}) end"});
+    LUA_APP(
+        app,
+        {.name = "a",
+         .to = "out=sink",
+         .script =
+             "local weir = require 'weir'\nreturn function(v) local s, q = weir.stage(), weir.queue('sink')\n"
+             "local _, why = pcall(weir.queue, 'snk')\n"
+             "weir.emit('out', {s.stage, s.capacity, s.running, s.handled, s.wait_p99 >= 0, q.stage, "
+             "q.depth, why}) end"});
     lua_send_int(&app, "a", 1);
-    assert_string_equal(lua_arrived(), "[\"a\",1024,1,0,true,\"sink\",0,\"weir.queue: there is no stage 'snk'; the stages are 'a', 'sink', 'host'\"]\n");
+    assert_string_equal(lua_arrived(), "[\"a\",1024,1,0,true,\"sink\",0,\"weir.queue: there is no stage "
+                                       "'snk'; the stages are 'a', 'sink', 'host'\"]\n");
     lua_close_app(&app);
 }
 

@@ -1,13 +1,15 @@
 /* Handler files: what is wrong with one, and making them without memory. */
 #include "lua_fixture.h"
 
-static int make(struct lua_app *app, const char *script, size_t memory, struct weir_handler_maker *ret, struct weir_err *err)
+static int make(struct lua_app *app, const char *script, size_t memory, struct weir_handler_maker *ret,
+                struct weir_err *err)
 {
     char file[160];
     const char *lib = "safe";
     lua_write(app, "x.lua", script);
     snprintf(file, sizeof file, "%s/x.lua", app->folder);
-    struct weir_lua_options o = {.file = file, .folder = app->folder, .libs = &lib, .lib_count = 1, .memory = memory};
+    struct weir_lua_options o = {
+        .file = file, .folder = app->folder, .libs = &lib, .lib_count = 1, .memory = memory};
     return weir_lua_maker_create(&o, ret, err);
 }
 
@@ -17,20 +19,26 @@ static void test_what_is_wrong_with_a_file_is_said(void **state)
     static const char *const rows[][2] = {
         {"return {", "x.lua:1: unexpected symbol near <eof>"},
         {"local x =\n\nreturn", "x.lua:3: unexpected symbol near 'return'"},
-        {"", "x.lua: a handler file must return a table with `handle` or `handle_batch`, or a function; this one returned nothing"},
-        {"return 5", "x.lua: a handler file must return a table with `handle` or `handle_batch`, or a function; this one returned number"},
+        {"", "x.lua: a handler file must return a table with `handle` or `handle_batch`, or a function; this "
+             "one returned nothing"},
+        {"return 5", "x.lua: a handler file must return a table with `handle` or `handle_batch`, or a "
+                     "function; this one returned number"},
         {"return {}", "x.lua: the returned table has neither `handle` nor `handle_batch`"},
         {"return {handle = 1}", "x.lua: `handle` must be a function, it is a number"},
-        {"return {handle = print, handle_batch = print}", "x.lua: the table has both `handle` and `handle_batch`; it must have one of them"},
+        {"return {handle = print, handle_batch = print}",
+         "x.lua: the table has both `handle` and `handle_batch`; it must have one of them"},
         {"return {handle = print, init = true}", "x.lua: `init` must be a function, it is a boolean"},
         {"error('at load')", "x.lua:1: at load"},
         {"local t = nil\nprint(t.x)", "x.lua:2: attempt to index a nil value (local 't')"},
         {"require 'gone'", "require: there is no module 'gone': neither "},
         {"io.open('x')", "x.lua:1: io.open is not in libs: safe"},
-        {"require 'weir'.emit('out', 1)", "x.lua:1: weir.emit can't be used here: no event is being handled (the script is being loaded)"},
-        {"require 'weir'.stage()", "x.lua:1: weir.stage can't be used while the script is being loaded; use it in init or in a handler"},
+        {"require 'weir'.emit('out', 1)",
+         "x.lua:1: weir.emit can't be used here: no event is being handled (the script is being loaded)"},
+        {"require 'weir'.stage()", "x.lua:1: weir.stage can't be used while the script is being loaded; use "
+                                   "it in init or in a handler"},
         {"\033Lua", "x.lua: it is bytecode; only text can be loaded"},
-        {"local t = {} while true do t[#t + 1] = {} end", "out of memory while loading (limits.memory is 8388608 bytes)"},
+        {"local t = {} while true do t[#t + 1] = {} end",
+         "out of memory while loading (limits.memory is 8388608 bytes)"},
     };
     struct lua_app app;
     lua_folder(&app);
@@ -53,7 +61,8 @@ static void test_a_first_line_for_the_shell_is_skipped(void **state)
     struct weir_handler_maker m;
     struct weir_err err;
     lua_folder(&app);
-    assert_int_equal(make(&app, "#!/usr/bin/env weir\nreturn {handle_batch = print}", 8 << 20, &m, &err), WEIR_OK);
+    assert_int_equal(make(&app, "#!/usr/bin/env weir\nreturn {handle_batch = print}", 8 << 20, &m, &err),
+                     WEIR_OK);
     assert_true(weir_lua_maker_takes_batches(&m));
     m.destroy(m.self);
     assert_int_not_equal(make(&app, "#!/usr/bin/env weir\nreturn =", 8 << 20, &m, &err), WEIR_OK);
@@ -65,8 +74,9 @@ static void test_a_first_line_for_the_shell_is_skipped(void **state)
 static void test_makers_and_handlers_survive_failing_allocations(void **state)
 {
     (void)state;
-    static const char script[] = "local weir = require 'weir'\nlocal util = require 'util'\n"
-                                 "return {init = function(ctx) util.x = ctx.stage end, handle = function(v) weir.emit('out', v) end}";
+    static const char script[] =
+        "local weir = require 'weir'\nlocal util = require 'util'\n"
+        "return {init = function(ctx) util.x = ctx.stage end, handle = function(v) weir.emit('out', v) end}";
     LUA_APP(app, {.name = "a", .to = "out=sink", .script = "return print"});
     lua_write(&app, "util.lua", "return {}");
     long before = weir_mem_live();

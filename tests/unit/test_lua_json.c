@@ -4,10 +4,15 @@
 static const char *eval(const char *expression)
 {
     static char got[8192];
-    LUA_APP(app, {.name = "a", .to = "out=sink",
-                  .script = "local weir = require 'weir'\nlocal json = weir.json\nlocal env = setmetatable({json = json, weir = weir}, {__index = _G})\n"
-                            "return function(s) local r = table.pack(pcall(assert(load('return ' .. s, '=e', 't', env))))\n"
-                            "  for i = 1, r.n do r[i] = tostring(r[i]) end weir.emit('out', table.concat(r, ' ', 2)) end"});
+    LUA_APP(
+        app,
+        {.name = "a",
+         .to = "out=sink",
+         .script =
+             "local weir = require 'weir'\nlocal json = weir.json\nlocal env = setmetatable({json = json, "
+             "weir = weir}, {__index = _G})\n"
+             "return function(s) local r = table.pack(pcall(assert(load('return ' .. s, '=e', 't', env))))\n"
+             "  for i = 1, r.n do r[i] = tostring(r[i]) end weir.emit('out', table.concat(r, ' ', 2)) end"});
     lua_send_text(&app, "a", expression);
     snprintf(got, sizeof got, "%s", lua_arrived());
     lua_close_app(&app);
@@ -47,7 +52,8 @@ static void test_encode(void **state)
         {"json.encode{a = {1, print}}", "nil a[2]: a function has no JSON"},
         {"json.encode('\\255')", "nil a string that is not UTF-8 has no JSON"},
         {"json.encode{[true] = 1}", "nil a key must be a string without NUL, or a number"},
-        {"(function() local t = {} t.t = t return json.encode(t) end)():find('nested') or 'ok'", "e:1: attempt to index a nil value"},
+        {"(function() local t = {} t.t = t return json.encode(t) end)():find('nested') or 'ok'",
+         "e:1: attempt to index a nil value"},
         {"json.array(setmetatable({}, {}))", "e:1: bad argument #1 to 'array' (it has a metatable already)"},
     };
     check_rows(rows, sizeof rows / sizeof rows[0]);
@@ -69,7 +75,8 @@ static void test_decode(void **state)
         {"json.decode('')", "nil line 1 column 0: '[' or '{' expected near end of file"},
         {"json.decode('[1] x')", "nil line 1 column 5: end of file expected near 'x'"},
         {"json.decode('{\"a\":1,\"a\":2}')", "nil line 1 column 10: duplicate object key near '\\\"a\\\"'"},
-        {"json.decode('99999999999999999999')", "nil line 1 column 20: too big integer near '99999999999999999999'"},
+        {"json.decode('99999999999999999999')",
+         "nil line 1 column 20: too big integer near '99999999999999999999'"},
         {"json.decode(('['):rep(200) .. (']'):rep(200))", "nil nested deeper than 128 levels"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -83,9 +90,11 @@ static void test_decode(void **state)
 static void test_log_lines_have_their_fields(void **state)
 {
     (void)state;
-    LUA_APP(app, {.name = "a", .script = "local weir = require 'weir'\nreturn function(v)\n"
-                                         "weir.log.info('hello', {n = 1, list = {1, 2}}) weir.log.warn('odd', {f = print}) weir.log.debug('not shown') weir.log.info('alone')\n"
-                                         "print('a', nil, 2) print() weir.log.error(7, {1, 2}) end"});
+    LUA_APP(app, {.name = "a",
+                  .script = "local weir = require 'weir'\nreturn function(v)\n"
+                            "weir.log.info('hello', {n = 1, list = {1, 2}}) weir.log.warn('odd', {f = "
+                            "print}) weir.log.debug('not shown') weir.log.info('alone')\n"
+                            "print('a', nil, 2) print() weir.log.error(7, {1, 2}) end"});
     int saved = log_begin();
     lua_send_int(&app, "a", 1);
     log_end(saved);

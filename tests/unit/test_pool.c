@@ -1,7 +1,9 @@
 #include "core/pool.h"
 
+#include <sched.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "core/stage.h"
 #include "core/worker.h"
@@ -168,24 +170,35 @@ static void a_worker_that_is_leaving_keeps_its_slot(void **state)
     rig_destroy(r);
 }
 
-static void busy_is_the_share_of_time_not_parked(void **state)
+static void do_nothing(struct rig_task *t, struct weir_worker *w)
+{
+    (void)t;
+    (void)w;
+}
+
+static bool is_past(void *arg)
+{
+    return weir_clock_ns() >= *(uint64_t *)arg;
+}
+
+static void busy_is_the_share_of_time_not_spent_in_the_poll(void **state)
 {
     (void)state;
     struct rig_feed feed = {.total = 0};
     struct rig *r = small_rig(&feed);
     struct weir_pool *p = &r->g->pools[0];
     struct weir_pool_load load = {0};
-    struct weir_worker *w = NULL;
-    assert_int_equal(weir_worker_create(p, 0, &w, NULL), WEIR_OK);
-    p->workers[0] = w;
-    weir_pool_busy(p, &load, 1000);
-    atomic_store(&w->idle_ns, 750);
-    assert_true(weir_pool_busy(p, &load, 2000) == 0.25);
-    assert_true(weir_pool_busy(p, &load, 3000) == 1.0);
-    atomic_store(&w->idle_ns, 5000);
-    assert_true(weir_pool_busy(p, &load, 4000) == 0.0);
-    p->workers[0] = NULL;
-    weir_worker_destroy(w);
+    assert_true(weir_pool_busy(p, &load, 1000) == 0.0); /* nobody there */
+    assert_int_equal(weir_pool_resize(p, 2, NULL), WEIR_OK);
+    rig_feed_wait(r, &feed, 2);
+    uint64_t now = weir_clock_ns(), later = now + 100 * WEIR_NS_PER_MS;
+    weir_pool_busy(p, &load, now);
+    rig_wait(r, is_past, &later);
+    rig_run_on(p->workers[0], &(struct rig_task){.run = do_nothing}); /* time asleep counts when the sleep ends */
+    rig_run_on(p->workers[1], &(struct rig_task){.run = do_nothing});
+    double busy = weir_pool_busy(p, &load, weir_clock_ns());
+    assert_true(busy >= 0.0 && busy < 0.5);
+    rig_stop(r);
     rig_destroy(r);
 }
 
@@ -405,7 +418,7 @@ int main(void)
         TEST(joining_ends_workers_that_were_told_to_leave),
         TEST(a_slot_is_used_again_and_its_counts_go_on),
         TEST(a_worker_that_is_leaving_keeps_its_slot),
-        TEST(busy_is_the_share_of_time_not_parked),
+        TEST(busy_is_the_share_of_time_not_spent_in_the_poll),
         TEST(a_retiring_worker_gives_its_lane_to_the_others),
         TEST(events_find_the_workers_that_stay),
         TEST(order_holds_over_two_stages_with_many_workers),

@@ -4,15 +4,22 @@
 static void test_a_request_is_read(void **state)
 {
     (void)state;
-    LUA_APP(app, {.name = "a", .to = "out=sink",
-                  .script = "local weir = require 'weir'\nreturn function(r)\n"
-                            "  local names = {} for k, v in pairs(r.headers) do names[#names + 1] = k .. '=' .. v end\n"
-                            "  weir.emit('out', {r.method, r.path, r.query, r.target, r.version, r.headers.Host, r.headers['X-COUNT'], r.headers.none == nil,\n"
-                            "    r.body, r.remote, r.id, r.class, r:age() >= 0, r:alive(), table.concat(names, ' '), tostring(r)})\n"
-                            "  r:reply(204)\nend"});
+    LUA_APP(app,
+            {.name = "a",
+             .to = "out=sink",
+             .script =
+                 "local weir = require 'weir'\nreturn function(r)\n"
+                 "  local names = {} for k, v in pairs(r.headers) do names[#names + 1] = k .. '=' .. v end\n"
+                 "  weir.emit('out', {r.method, r.path, r.query, r.target, r.version, r.headers.Host, "
+                 "r.headers['X-COUNT'], r.headers.none == nil,\n"
+                 "    r.body, r.remote, r.id, r.class, r:age() >= 0, r:alive(), table.concat(names, ' '), "
+                 "tostring(r)})\n"
+                 "  r:reply(204)\nend"});
     lua_send_request(&app, "a", fake_request("body", false));
-    assert_string_equal(lua_arrived(), "[\"GET\",\"/a%20b\",\"q=1\",\"/a%20b?q=1\",\"1.1\",\"example.org\",\"3\",true,\"body\",\"127.0.0.1:5\",77,"
-                                       "\"normal\",true,true,\"host=example.org x-count=3\",\"request GET /a%20b?q=1\"]\n");
+    assert_string_equal(lua_arrived(),
+                        "[\"GET\",\"/a%20b\",\"q=1\",\"/"
+                        "a%20b?q=1\",\"1.1\",\"example.org\",\"3\",true,\"body\",\"127.0.0.1:5\",77,"
+                        "\"normal\",true,true,\"host=example.org x-count=3\",\"request GET /a%20b?q=1\"]\n");
     assert_int_equal(seen.status, 204);
     lua_close_app(&app);
 }
@@ -36,28 +43,36 @@ static void test_answers(void **state)
         {"r:reply(200) return r.path", 200, "", "path: the request was answered already"},
         {"r:reply(99)", 0, "", "reply: the status must be 200 to 999, it is 99"},
         {"r:reply('200')", 0, "", "reply: the status must be an integer, it is a string"},
-        {"r:reply(200, {}, {})", 0, "", "reply: the body must be a string, it is a table (weir.json.encode makes text of a table)"},
-        {"r:reply(200, {a = {}, b = true})", 0, "", "reply: header 'b' must be a string, a number or a list of them, it is a boolean"},
+        {"r:reply(200, {}, {})", 0, "",
+         "reply: the body must be a string, it is a table (weir.json.encode makes text of a table)"},
+        {"r:reply(200, {a = {}, b = true})", 0, "",
+         "reply: header 'b' must be a string, a number or a list of them, it is a boolean"},
         {"r:reply(200, {a = 'x\\ny'})", 0, "", "reply: header 'a': a line break"},
         {"r:reply{stauts = 1}", 0, "", "reply: there is no 'stauts'; it takes status, headers, body, file"},
         {"r:reply{file = 'a', body = 'b'}", 0, "", "reply: body and file can't be given together"},
         {"r.path = 1", 0, "", "a request's 'path' can't be set; what travels along goes into req.vars"},
-        {"r.headers.x = 1", 0, "", "the headers of a request can't be changed; give those of the answer to req:reply"},
+        {"r.headers.x = 1", 0, "",
+         "the headers of a request can't be changed; give those of the answer to req:reply"},
         {"return r.paht", 0, "", "a request has no 'paht'"},
         {"r.vars.x = print require 'weir'.emit('out', r)", 0, "", "req.vars.x: a function can't be sent"},
         {"r.vars = {r} require 'weir'.emit('out', r)", 0, "", "req.vars: a request can't be sent in vars"},
-        {"require 'weir'.emit('both', r)", 0, "", "weir.emit: a request can't be sent to 'both', which goes to several stages"},
+        {"require 'weir'.emit('both', r)", 0, "",
+         "weir.emit: a request can't be sent to 'both', which goes to several stages"},
         {"require 'weir'.emit('out', {r, r})", 0, "", "event[2]: only one request can be sent with an event"},
         {"getmetatable(r).x = 1", 0, "", "attempt to index a boolean value"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char script[500];
-        snprintf(script, sizeof script, "local weir = require 'weir'\nreturn function(r) local _, why = pcall(function() %s end) weir.emit('log', tostring(why)) end",
+        snprintf(script, sizeof script,
+                 "local weir = require 'weir'\nreturn function(r) local _, why = pcall(function() %s end) "
+                 "weir.emit('log', tostring(why)) end",
                  rows[i].body);
-        LUA_APP(app, {.name = "a", .script = script, .to = "out=b log=sink both=b,sink"}, {.name = "b", .script = "return print"});
+        LUA_APP(app, {.name = "a", .script = script, .to = "out=b log=sink both=b,sink"},
+                {.name = "b", .script = "return print"});
         lua_send_request(&app, "a", fake_request("", false));
         const char *got = lua_arrived();
-        if (seen.status != rows[i].status || strcmp(seen.body, rows[i].seen_body) != 0 || strstr(got, rows[i].error) == NULL)
+        if (seen.status != rows[i].status || strcmp(seen.body, rows[i].seen_body) != 0 ||
+            strstr(got, rows[i].error) == NULL)
             fail_msg("%s: status %d, body %s, %s", rows[i].body, seen.status, seen.body, got);
         assert_int_equal(seen.ended, rows[i].status == 0 ? WEIR_REQUEST_UNANSWERED : -1);
         assert_int_equal(seen.live, 0);
@@ -68,12 +83,16 @@ static void test_answers(void **state)
 static void test_a_request_moves(void **state)
 {
     (void)state;
-    LUA_APP(app, {.name = "a", .to = "out=b",
-                  .script = "local weir = require 'weir'\n"
-                            "return function(req)\n"
-                            "  req.vars.user = 'ann' assert(weir.emit('out', {page = 1, req = req}))\n"
-                            "  why = select(2, pcall(function() return req.path end)) end"},
-            {.name = "b", .script = "return function(e) e.req:reply(200, {['X-Path'] = e.req.path, n = 7, list = {'a', 2}}, e.req.vars.user) end"});
+    LUA_APP(app,
+            {.name = "a",
+             .to = "out=b",
+             .script = "local weir = require 'weir'\n"
+                       "return function(req)\n"
+                       "  req.vars.user = 'ann' assert(weir.emit('out', {page = 1, req = req}))\n"
+                       "  why = select(2, pcall(function() return req.path end)) end"},
+            {.name = "b",
+             .script = "return function(e) e.req:reply(200, {['X-Path'] = e.req.path, n = 7, list = {'a', "
+                       "2}}, e.req.vars.user) end"});
     lua_send_request(&app, "a", fake_request("", false));
     assert_int_equal(seen.status, 200);
     assert_string_equal(seen.body, "ann");
@@ -88,9 +107,12 @@ static void test_a_request_moves(void **state)
 static void test_a_refused_request_stays_with_its_sender(void **state)
 {
     (void)state;
-    LUA_APP(app, {.name = "a", .to = "out=sink",
-                  .script = "local weir = require 'weir'\nreturn function(req) local ok, why = weir.emit('out', {req})\n"
-                            "  if req.query == 'q=1' then req:reply(503, why) end end"});
+    LUA_APP(app,
+            {.name = "a",
+             .to = "out=sink",
+             .script =
+                 "local weir = require 'weir'\nreturn function(req) local ok, why = weir.emit('out', {req})\n"
+                 "  if req.query == 'q=1' then req:reply(503, why) end end"});
     weir_graph_stage(app.g, "sink")->queue.capacity = 0;
     lua_send_request(&app, "a", fake_request("", false));
     assert_int_equal(seen.status, 503);
@@ -101,10 +123,13 @@ static void test_a_refused_request_stays_with_its_sender(void **state)
 static void test_a_request_is_of_no_use_after_its_call(void **state)
 {
     (void)state;
-    LUA_APP(app, {.name = "a", .to = "out=sink",
+    LUA_APP(app, {.name = "a",
+                  .to = "out=sink",
                   .script = "local weir = require 'weir'\nlocal kept, headers\nreturn function(r)\n"
-                            "  if r == 1 then weir.emit('out', {select(2, pcall(function() return kept.path end)), select(2, pcall(kept.reply, kept, 200)),\n"
-                            "    select(2, pcall(function() return headers.host end)), tostring(kept), (select(2, pcall(weir.emit, 'out', kept)))})\n"
+                            "  if r == 1 then weir.emit('out', {select(2, pcall(function() return kept.path "
+                            "end)), select(2, pcall(kept.reply, kept, 200)),\n"
+                            "    select(2, pcall(function() return headers.host end)), tostring(kept), "
+                            "(select(2, pcall(weir.emit, 'out', kept)))})\n"
                             "  else kept, headers = r, r.headers end\nend"});
     lua_send_request(&app, "a", fake_request("", false));
     assert_int_equal(seen.ended, WEIR_REQUEST_UNANSWERED);
@@ -128,7 +153,8 @@ static void test_a_failed_call_leaves_its_request_to_the_host(void **state)
 static void test_a_stream_waits_for_its_client(void **state)
 {
     (void)state;
-    LUA_APP(app, {.name = "a", .to = "out=sink",
+    LUA_APP(app, {.name = "a",
+                  .to = "out=sink",
                   .script = "local weir = require 'weir'\nreturn function(r)\n"
                             "  local s = r:start(200, {['Content-Type'] = 'text/plain'})\n"
                             "  weir.emit('out', {s:write('a'), s:write('b')})\n"
@@ -190,8 +216,10 @@ static void test_a_cancelled_writer_has_its_stream_cut(void **state)
 static void test_a_streamed_body_is_read_in_chunks(void **state)
 {
     (void)state;
-    LUA_APP(app, {.name = "a", .to = "out=sink",
-                  .script = "local weir = require 'weir'\nreturn function(r) local all = {} for chunk in r.read, r do all[#all + 1] = chunk end\n"
+    LUA_APP(app, {.name = "a",
+                  .to = "out=sink",
+                  .script = "local weir = require 'weir'\nreturn function(r) local all = {} for chunk in "
+                            "r.read, r do all[#all + 1] = chunk end\n"
                             "  r:reply(200, table.concat(all, '|')) end"});
     lua_send_request(&app, "a", fake_request("", true));
     fake_wait_ends(WEIR_OK, "one");

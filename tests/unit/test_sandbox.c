@@ -5,10 +5,14 @@
 static const char *eval(const char *lib, const char *expression)
 {
     static char got[8192];
-    LUA_APP(app, {.name = "a", .to = "out=sink", .lib = lib,
-                  .script = "local weir = require 'weir'\nlocal env = setmetatable({weir = weir}, {__index = _G})\n"
-                            "return function(s) local ok, v = pcall(function() return assert(load('return ' .. s, '=e', 't', env))() end)\n"
-                            "  if type(v) == 'function' then v = 'function' end weir.emit('out', v) end"});
+    LUA_APP(app, {.name = "a",
+                  .to = "out=sink",
+                  .lib = lib,
+                  .script =
+                      "local weir = require 'weir'\nlocal env = setmetatable({weir = weir}, {__index = _G})\n"
+                      "return function(s) local ok, v = pcall(function() return assert(load('return ' .. s, "
+                      "'=e', 't', env))() end)\n"
+                      "  if type(v) == 'function' then v = 'function' end weir.emit('out', v) end"});
     lua_write(&app, "util.lua", "return {name = ...}");
     lua_write(&app, "quiet.lua", "x = 1");
     lua_write(&app, "loop.lua", "return require 'loop'");
@@ -110,7 +114,8 @@ static void test_an_unknown_library_is_named(void **state)
 {
     (void)state;
     const char *lib = "sting";
-    struct weir_lua_options o = {.file = "x.lua", .folder = ".", .libs = &lib, .lib_count = 1, .memory = 1 << 20};
+    struct weir_lua_options o = {
+        .file = "x.lua", .folder = ".", .libs = &lib, .lib_count = 1, .memory = 1 << 20};
     struct weir_err err;
     assert_int_equal(weir_lua_check(&o, &err), WEIR_E_CONFIG);
     assert_non_null(strstr(err.text, "there is no library 'sting'; there are safe, all"));

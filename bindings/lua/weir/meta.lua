@@ -1,0 +1,225 @@
+---@meta weir
+-- Editor types of `require "weir"` (LuaCATS, as lua-language-server reads them). Never run: point your
+-- editor's workspace library here.
+-- tests/spec/lua/meta_spec.lua holds it against the binding, both ways.
+
+-- luacheck: ignore 212 241 (declarations only)
+
+---What an event may carry: nil, booleans, integers, floats, strings (any bytes), tables of these, and one request.
+---Tables may nest 30 levels deep; keys are strings, numbers or booleans; a value is at most 16 MiB. Metatables
+---do not travel.
+---@alias weir.Value nil|boolean|integer|number|string|table|weir.Request
+
+---Why an emit was refused. `full`: the queue has no room; `rejected`: admission control; `expired`: the
+---deadline has passed;
+---`closed`: the host is stopping; `memory`: the host is out of it.
+---@alias weir.Refusal "full"|"rejected"|"expired"|"closed"|"memory"
+
+---Why a wait for a client failed: it has gone, it was too slow, it sent more than the source allows.
+---@alias weir.ClientFailure "closed"|"timeout"|"limit"
+
+---@class weir
+---@field version string of the host, "0.1.0"
+local weir = {}
+
+---@class weir.EmitOptions
+---@field class? string a class of `classes:` in weir.yaml; default: that of the event being handled
+---@field deadline? number seconds from now; default: that of the event being handled
+---@field key? string|number|boolean with `order_by: key`, events of one key are handled in order
+
+---Gives `event` to the stage that `port` is wired to. A request in it moves along: its handle here is of no
+---use afterwards, unless
+---the emit is refused. Suspends the call while a target with `overflow: wait` is full. Raises on an unknown
+---port, and on a value that can't
+---travel: `event.items[3].cb: a function can't be sent`.
+---@param port string
+---@param event weir.Value
+---@param options? weir.EmitOptions
+---@return true? ok
+---@return weir.Refusal? reason
+function weir.emit(port, event, options) end
+
+---@class weir.Meta
+---@field id integer unique in this process
+---@field class string
+---@field deadline? number seconds left; negative when it has passed; nil: none
+---@field key? integer hash of the key given by emit; nil: none
+---@field source integer which stream of which source (a connection) it comes from
+---@field age number seconds since the source made the first event of this line of work
+---@field trace? string W3C traceparent; nil: none
+
+---Of the event being handled. Raises outside a handler call.
+---@param index? integer in a batch: which event; default 1
+---@return weir.Meta
+function weir.meta(index) end
+
+---Seconds on a clock that only goes forward; for measuring.
+---@return number
+function weir.now() end
+
+---Seconds since 1970.
+---@return number
+function weir.time() end
+
+---A stage's counters, added up over all workers just now.
+---@class weir.Stage
+---@field stage string its name
+---@field capacity integer events that its queue may hold
+---@field capacity_bytes integer
+---@field depth integer events waiting
+---@field queued integer the same
+---@field bytes integer of the waiting events
+---@field running integer calls under way, suspended ones too
+---@field waiting integer emits that wait for room
+---@field offered integer accepted + rejected
+---@field accepted integer
+---@field rejected integer
+---@field handled integer
+---@field failed integer
+---@field expired integer
+---@field dropped integer
+---@field unsettled integer moved while it was counted
+---@field vm_bytes integer memory of its VMs
+---@field rate number events handled a second, over the last second or so
+---@field wait_p50 number seconds in the queue
+---@field wait_p90 number
+---@field wait_p99 number
+---@field service_p50 number seconds in the handler
+---@field service_p90 number
+---@field service_p99 number
+
+---Of any stage of the application. Raises on an unknown one, and while the script is being loaded.
+---@param stage string
+---@return weir.Stage
+function weir.queue(stage) end
+
+---Of the own stage.
+---@return weir.Stage
+function weir.stage() end
+
+---@class weir.log
+weir.log = {}
+
+---@param message any
+---@param fields? table written as JSON
+function weir.log.debug(message, fields) end
+
+---@param message any
+---@param fields? table
+function weir.log.info(message, fields) end
+
+---@param message any
+---@param fields? table
+function weir.log.warn(message, fields) end
+
+---@param message any
+---@param fields? table
+function weir.log.error(message, fields) end
+
+---@class weir.json
+---@field null lightuserdata JSON's null; in tables it travels in events, too
+weir.json = {}
+
+---Integers stay integers; a table of 1..n is an array, any other an object ({} too: see array). nil, message
+---for what has no JSON.
+---@param value any
+---@return string? text
+---@return string? message
+function weir.json.encode(value) end
+
+---null becomes weir.json.null. nil, message ("line 1 column 8: …") for what is not JSON, nests deeper than 128
+---levels or has a key twice.
+---@param text string
+---@return any value
+---@return string? message
+function weir.json.decode(text) end
+
+---Marks a table (default: a new one) as an array, so that an empty one is `[]`.
+---@param t? table
+---@return table t
+function weir.json.array(t) end
+
+---A request of an `http` source. It belongs to the call that handles its event until it is answered or
+---emitted; if neither happens the host
+---answers: 503 when its last emit was refused, else 500. Using it afterwards raises.
+---@class weir.Request
+---@field method string
+---@field path string as sent, up to the question mark
+---@field query string after the question mark; "" when there is none
+---@field target string path and query as sent
+---@field version string "1.1" or "1.0"
+---@field headers table<string, string> by name in any case; repeated ones are joined by ", "; pairs() goes through all
+---@field body string raises when the source streams it (`body: stream`): use read
+---@field remote string the client's address
+---@field id integer
+---@field class string
+---@field vars table travels along with the request
+local Request = {}
+
+---Seconds since it arrived.
+---@return number
+function Request:age() end
+
+---Whether the client is still there.
+---@return boolean
+function Request:alive() end
+
+---@alias weir.Headers table<string, string|number|(string|number)[]>
+
+---@class weir.Answer
+---@field status? integer 200 to 999; default 200
+---@field headers? weir.Headers
+---@field body? string|number
+---@field file? string instead of a body: a file beneath `root`, with validators, ranges and its type
+---@field root? string the folder that `file` is in; default: the application's
+
+---Answers. Content-Length, Transfer-Encoding, Connection and Date are the host's.
+---@param status integer
+---@param headers? weir.Headers
+---@param body? string|number
+---@return true
+---@overload fun(self: weir.Request, status: integer, body: string|number): true
+---@overload fun(self: weir.Request, answer: weir.Answer): true
+function Request:reply(status, headers, body) end
+
+---Begins a streamed answer. A stream that is not closed is cut, so that the client sees that it is not
+---complete: when it is left by
+---`local s <close>`, collected, or when the host stops.
+---@param status integer
+---@param headers? weir.Headers
+---@return weir.Stream
+---@overload fun(self: weir.Request, answer: {status: integer?, headers: weir.Headers?}): weir.Stream
+function Request:start(status, headers) end
+
+---The next chunk of the body; nil at its end. Suspends the call until there is one. A whole body is one chunk.
+---@return string? chunk
+---@return weir.ClientFailure? reason
+function Request:read() end
+
+---@class weir.Stream
+local Stream = {}
+
+---Suspends the call while the client is slow. A closed stream answers nil, "closed".
+---@param chunk string|number
+---@return true? ok
+---@return weir.ClientFailure? reason
+function Stream:write(chunk) end
+
+---Ends the answer.
+---@return true
+function Stream:close() end
+
+---What init gets.
+---@class weir.Context
+---@field config table `config:` of the stage in weir.yaml
+---@field stage string
+---@field worker integer
+---@field generation integer
+
+---What a handler file returns (or just the handle function). One of handle and handle_batch.
+---@class weir.Handler
+---@field init? fun(ctx: weir.Context) once per VM
+---@field handle? fun(event: weir.Value)
+---@field handle_batch? fun(events: {n: integer, [integer]: weir.Value}) an error fails the batch
+
+return weir
