@@ -1,6 +1,6 @@
 /* bindings/lua/handler.h - what implements core/handler.h: a script's VM on one worker, and its successors.
  * A VM in which an allocation failed takes no new calls: the next event gets a fresh one, made on the spot
- * (some 100 us), and the old one is closed when its calls have ended. */
+ * (25 us, and what the script does), and the old one is closed when its calls have ended. */
 #ifndef WEIR_LUA_HANDLER_H
 #define WEIR_LUA_HANDLER_H
 

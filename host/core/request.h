@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct weir_worker;
 struct weir_request;
@@ -29,6 +30,7 @@ struct weir_request_ops {
 struct weir_request {
     const struct weir_request_ops *ops; /* [const] */
     size_t size;                        /* [const] bytes it counts for in a queue */
+    uint64_t waited_ns;                 /* [owner: holder] spent in queues so far */
     bool refused;                       /* [owner: holder] its last emit was refused */
 };
 

@@ -74,7 +74,10 @@ bool weir_seat_begin(struct weir_seat *seat, struct weir_event *ev)
     ev->started_ns = w->now_ns;
     seat->running++;
     weir_ledger_add(&l->running, 1);
-    weir_hist_record(&l->wait_ns, w->now_ns > ev->enqueued_ns ? w->now_ns - ev->enqueued_ns : 0);
+    uint64_t waited = w->now_ns > ev->enqueued_ns ? w->now_ns - ev->enqueued_ns : 0;
+    weir_hist_record(&l->wait_ns, waited);
+    if (ev->request != NULL)
+        ev->request->waited_ns += waited;
     if (seat->running >= seat->stage->concurrency) {
         atomic_store_explicit(&seat->saturated, true, memory_order_relaxed);
         w->saturated[seat->stage->rank / 64] |= 1ULL << (seat->stage->rank % 64);

@@ -112,8 +112,9 @@ static void print_json(const struct weir_http_request *r, int status, uint64_t b
     add_member(out, "target", &r->target);
     if (r->method.len > 0)
         weir_strbuf_addf(out, ",\"version\":\"1.%d\"", r->version_minor);
-    weir_strbuf_addf(out, ",\"status\":%d,\"bytes\":%llu,\"duration_us\":%llu,\"id\":%llu", status,
+    weir_strbuf_addf(out, ",\"status\":%d,\"bytes\":%llu,\"duration_us\":%llu,\"queued_us\":%llu,\"id\":%llu", status,
                      (unsigned long long)bytes, (unsigned long long)(took_ns / 1000),
+                     (unsigned long long)(r->base.waited_ns / 1000),
                      (unsigned long long)r->id);
     add_member(out, "referer", weir_http_request_header(r, "referer", 7));
     add_member(out, "user_agent", weir_http_request_header(r, "user-agent", 10));

@@ -4,8 +4,8 @@
  *   HEAD ──(end of the header)──> BODY ──(its end)──> DONE
  *     └─────────────────────────────┴──> FAILED, with the status to answer
  *
- * llhttp does the parsing. In front of it a scan refuses what it lets pass: line feeds without carriage returns,
- * folded lines, blanks before the first header. After it we check Host, target, framing and our limits.
+ * llhttp does the parsing. In front of it a scan refuses what it lets pass: line feeds without carriage
+ * returns, folded lines, blanks before the first header. After it we check Host, target, framing and our limits.
  * Owner: embeds it, and gives it room for the usual header, so that the usual request costs no allocation.
  * Threads: one at a time. */
 #ifndef WEIR_IO_HTTP_PARSE_H

@@ -76,12 +76,13 @@ struct weir_http_stream *weir_http_start(struct weir_http_request *r, struct wei
  * too slow). The waiter's worker thread, never inside the call that began the wait. Embedded by the waiter,
  * in place until then. */
 struct weir_http_wait {
-    void (*done)(struct weir_http_wait *wait, int rc, const void *data,
-                 size_t len); /* data: of weir_http_read, else NULL; valid inside */
+    /* data: of weir_http_read, else NULL; valid inside. */
+    void (*done)(struct weir_http_wait *wait, int rc, const void *data, size_t len);
 };
 
 /* Writes a chunk (copied). WEIR_OK: taken, go on. WEIR_E_CLOSED: the client is gone. WEIR_E_FULL: taken, but
- * the client is slow: `wait->done` tells when to go on. */
+ * the client is slow: `wait->done` tells when to go on, and until then nothing more is written. WEIR_E_NOMEM: not
+ * taken; close it as not whole. */
 int weir_http_stream_write(struct weir_http_stream *s, const void *data, size_t len,
                            struct weir_http_wait *wait);
 /* Ends the answer and frees the stream. `whole` false: cuts the connection, so that the client knows that it

@@ -6,9 +6,9 @@
  *                        ^                     │  answered at once or later, here or on another worker,
  *                        └─────────────────────┘  by the functions of io/http_request.h
  *
- * A connection has one request at a time; what a client sends ahead waits, bounded, until the answer is written.
- * Owner: the loop's thread, for all functions here that do not say otherwise. Answers: with `worker` NULL on the
- * loop's thread only (give NULL as their `w`; weir_http_read is not for these), else on any worker. */
+ * A connection has one request at a time; what a client sends ahead waits, bounded, until the answer is
+ * written. Owner: the loop's thread, for all functions here that do not say otherwise. Answers: with `worker`
+ * NULL on the loop's thread only (give NULL as their `w`; weir_http_read is not for these), else on any worker. */
 #ifndef WEIR_IO_HTTP_SERVER_H
 #define WEIR_IO_HTTP_SERVER_H
 

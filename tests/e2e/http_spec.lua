@@ -49,7 +49,8 @@ local function start(source, stage, pools)
 end
 
 local function ledger(host, stage)
-    local text = support.shell(("XDG_RUNTIME_DIR=%s/../run %s stats --json"):format(host.folder, support.quote(support.bin)))
+    local command = "XDG_RUNTIME_DIR=%s/../run %s stats --json"
+    local text = support.shell(command:format(host.folder, support.quote(support.bin)))
     return json.decode(text).stages[stage].ledger
 end
 
@@ -141,7 +142,8 @@ describe("the HTTP source", function()
             {400, "GET / HTTP/1.1\nHost: a\n\n"}, {400, get("/", "A : b")},
             {400, get("/", "A: b\r\n c")}, {400, get("/", "A: b\0c")},
             {400, post .. "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
-            {400, post .. "Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc"}, {400, post .. "Content-Length: +3\r\n\r\nabc"},
+            {400, post .. "Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc"},
+            {400, post .. "Content-Length: +3\r\n\r\nabc"},
             {400, post .. "Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n"},
             {405, "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"}, {413, post .. "Content-Length: 101\r\n\r\n"},
             {413, chunked .. "65\r\n"}, {414, get("/" .. ("x"):rep(64))}, {417, get("/", "Expect: magic")},
@@ -250,7 +252,8 @@ describe("the HTTP source", function()
         local page = support.read(host.folder .. "/page.lua")
         local a = ask(host.port, get("/file/page.lua"))
         assert.equal(page, a.body)
-        for _, condition in ipairs{"If-None-Match: " .. a.headers.etag, "If-Modified-Since: " .. a.headers["last-modified"]} do
+        local since = "If-Modified-Since: " .. a.headers["last-modified"]
+        for _, condition in ipairs{"If-None-Match: " .. a.headers.etag, since} do
             assert.equal(304, ask(host.port, get("/file/page.lua", condition)).status)
         end
         local part = ask(host.port, get("/file/page.lua", "Range: bytes=6-10"))
@@ -258,7 +261,7 @@ describe("the HTTP source", function()
         assert.equal(page:sub(7, 11), part.body)
         assert.equal(("bytes 6-10/%d"):format(#page), part.headers["content-range"])
         assert.equal(416, ask(host.port, get("/file/page.lua", "Range: bytes=100000-")).status)
-        local outside = {"../../../etc/passwd", "..", ".", "nothing", "/etc/passwd", "..%2f..%2fetc/passwd", "page.lua/"}
+        local outside = {"../../../etc/passwd", "..", ".", "nothing", "/etc/passwd", "..%2f../passwd", "page.lua/"}
         for _, path in ipairs(outside) do
             local status = ask(host.port, get("/file/" .. path)).status
             assert.is_true(status == 404 or status == 403, path)

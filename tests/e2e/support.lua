@@ -1,5 +1,5 @@
--- What the end-to-end specs share: weir started on an application, plain sockets, curl. A spec that starts anything calls
--- M.clean() in after_each: it ends what is still running and removes the folders.
+-- What the end-to-end specs share: weir started on an application, plain sockets, curl. A spec that starts anything
+-- calls M.clean() in after_each: it ends what is still running and removes the folders.
 local socket = require "socket"
 socket.unix = require "socket.unix"
 
@@ -116,8 +116,8 @@ end
 -- `ready` line. .ready is that line, .urls the addresses in it, .url the first, .port its port.
 function M.start_command(command)
     local server = setmetatable({command = command, log = M.tempdir() .. "/host"}, Server)
-    local line = ("( ( %s ) >LOG.out 2>LOG.err & echo $! >LOG.pid; wait $!; echo $? >LOG.status ) </dev/null >/dev/null 2>&1 &")
-    line = line:format(command):gsub("LOG", server.log)
+    local line = "( ( %s ) >LOG.out 2>LOG.err & echo $! >LOG.pid; wait $!; echo $? >LOG.status )"
+    line = (line .. " </dev/null >/dev/null 2>&1 &"):format(command):gsub("LOG", server.log)
     assert(os.execute("bash -c " .. M.quote(line)))
     server.pid = M.wait(10, "process of " .. command, function()
         return tonumber(M.read(server.log .. ".pid") or "")

@@ -1,11 +1,11 @@
-/* tests/unit/http_fixture.h - an HTTP source in a rig, with handlers that do what the path says, and clients on
- * plain sockets.
+/* tests/unit/http_fixture.h - an HTTP source in a rig, with handlers that do what the path says, and
+ * clients on plain sockets.
  *
  *   web (source, pool 0) ──> local (pool 0) ──> far (pool 1)
  *
  * Paths: /hello · /echo · /none (no answer) · /fail · /slow (200 ms, then no answer) · /big (4 MiB) ·
- * /stream/N (N KiB in pieces of 1 KiB) · /read (streamed body: its length) · /early (answers without reading the
- * body) · /file/PATH · /far/… the same on another pool's worker. */
+ * /stream/N (N KiB in pieces of 1 KiB) · /read (streamed body: its length) · /early (answers without reading
+ * the body) · /file/PATH · /far/… the same on another pool's worker. */
 #ifndef WEIR_TESTS_UNIT_HTTP_FIXTURE_H
 #define WEIR_TESTS_UNIT_HTTP_FIXTURE_H
 

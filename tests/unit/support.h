@@ -30,11 +30,8 @@ struct rig_handler;
 /* What a stage's function returns: WEIR_REASON_NONE, or why it failed, or this: it kept the event. */
 #define RIG_KEPT ((enum weir_reason)(WEIR_REASON_COUNT + 1))
 
-/* Handles one event. Worker thread. */
-typedef enum weir_reason rig_handle_fn(struct rig_handler *h, struct weir_event *ev);
-
 struct rig_logic { /* of a stage; shared by its workers */
-    rig_handle_fn *handle;
+    enum weir_reason (*handle)(struct rig_handler *h, struct weir_event *ev); /* one event; worker thread */
     void *arg;
     int fail_make_at;         /* the make that fails, from 1; 0: none */
     _Atomic int made, closed; /* handlers */
@@ -67,9 +64,10 @@ void rig_end_due(struct rig_handler *h);
 /* Emits a child of `ev` with its value (and its request, if `move`) through port `p` of the stage. Frees a refused one. */
 enum weir_verdict rig_forward(struct rig_handler *h, struct weir_event *ev, size_t p, bool move);
 
-rig_handle_fn rig_handled;      /* does nothing */
-rig_handle_fn rig_failed;       /* fails: ERROR */
-rig_handle_fn rig_forwarded;    /* emits a child through port 0 */
+/* Functions for stages: does nothing; fails with ERROR; emits a child through port 0. */
+enum weir_reason rig_handled(struct rig_handler *h, struct weir_event *ev);
+enum weir_reason rig_failed(struct rig_handler *h, struct weir_event *ev);
+enum weir_reason rig_forwarded(struct rig_handler *h, struct weir_event *ev);
 
 /* ---- the rig ---- */
 
@@ -82,7 +80,10 @@ struct rig {
 struct rig *rig_create(size_t stages, size_t pools);
 void rig_pool(struct rig *r, size_t i, const char *name, unsigned max, bool blocking);
 /* Makes stage `i` a handler on pool `pool` with a queue of 1000 events and 1 MiB, `reject`; change what is to differ, then wire. */
-struct weir_stage *rig_stage(struct rig *r, size_t i, const char *name, size_t pool, rig_handle_fn *handle, void *arg);
+struct weir_stage *rig_stage(struct rig *r, size_t i, const char *name, size_t pool,
+                             enum weir_reason (*fn)(struct rig_handler *h, struct weir_event *ev), void *arg);
+/* What rig_stage and rig_source begin with; for stages of other kinds. */
+struct weir_stage *rig_stage_defaults(struct rig *r, size_t i, const char *name, size_t pool);
 /* Adds a port with edges to the stages in `to` (n of them), with the policies that their queues have now. */
 struct weir_port *rig_wire(struct rig *r, size_t from, const char *port, const size_t *to, size_t n);
 /* The same with one edge. */

@@ -54,7 +54,7 @@ static void a_request_that_never_was_one_has_a_line_too(void **state)
           "::1 - - [06/Nov/1994:08:49:37 +0000] \"-\" 400 42 \"-\" \"-\" 0.001500\n");
     check(WEIR_ACCESS_JSON, &nothing, 400,
           "{\"time\":\"1994-11-06T08:49:37.001234Z\",\"remote\":\"::1\",\"status\":400,\"bytes\":42,"
-          "\"duration_us\":1500,\"id\":0}\n");
+          "\"duration_us\":1500,\"queued_us\":0,\"id\":0}\n");
 }
 
 static void json_lines_are_objects(void **state)
@@ -63,7 +63,7 @@ static void json_lines_are_objects(void **state)
     check(WEIR_ACCESS_JSON, &request, 200,
           "{\"time\":\"1994-11-06T08:49:37.001234Z\",\"remote\":\"192.0.2.1\",\"method\":\"GET\",\"target\":"
           "\"/x?y\",\"version\":\"1.1\","
-          "\"status\":200,\"bytes\":42,\"duration_us\":1500,\"id\":7,\"referer\":\"http://r/"
+          "\"status\":200,\"bytes\":42,\"duration_us\":1500,\"queued_us\":0,\"id\":7,\"referer\":\"http://r/"
           "\",\"user_agent\":\"a\\\"b\\\\c\\u001b[0m\"}\n");
 }
 
