@@ -182,7 +182,7 @@ WEIR_L_RAISES bool weir_script_push_main(lua_State *L, const struct weir_lua_scr
                                          struct weir_err *reterr)
 {
     if (s->code == NULL && s->text[0] == LUA_SIGNATURE[0]) {
-        weir_err_set(reterr, WEIR_E_SCRIPT, "%s: it is bytecode; only text can be loaded", s->file);
+        weir_err_set(reterr, WEIR_E_SCRIPT, "%s:1: it is bytecode; only text can be loaded", s->file);
         return false;
     }
     int status = s->code != NULL ? luaL_loadbufferx(L, s->code, s->code_len, "=", "b")

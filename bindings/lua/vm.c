@@ -1,6 +1,7 @@
 #include "lua/vm.h"
 
 #include <lauxlib.h>
+#include <stdarg.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -178,41 +179,65 @@ WEIR_L_RAISES static int l_open(lua_State *L)
 
 struct load {
     struct weir_err err; /* set: the script is wrong, and this says how */
+    int main;            /* where its chunk is on the stack */
 };
+
+/* The last line of the script that does something: where its `return` is, or is missing. `main` is its chunk. */
+WEIR_L_RAISES static int last_line(lua_State *L, int main)
+{
+    lua_Debug info;
+    int last = 1;
+    lua_pushvalue(L, main);
+    lua_getinfo(L, ">L", &info);
+    lua_pushnil(L);
+    while (lua_istable(L, -2) && lua_next(L, -2)) {
+        int line = (int)lua_tointeger(L, -2);
+        last = line > last ? line : last;
+        lua_pop(L, 1);
+    }
+    return last;
+}
+
+WEIR_L_RAISES static void complain(lua_State *L, struct load *load, const char *fmt, ...)
+{
+    struct weir_err text;
+    va_list ap;
+    va_start(ap, fmt);
+    weir_err_vset(&text, WEIR_E_SCRIPT, fmt, ap);
+    va_end(ap);
+    weir_err_set(&load->err, WEIR_E_SCRIPT, "%s:%d: %s", weir_vm_of(L)->script->file, last_line(L, load->main), text.text);
+}
+
+static const char *name_result(lua_State *L)
+{
+    return lua_isnil(L, -1) ? "nothing" : lua_type(L, -1) == LUA_TSTRING ? "a string" : luaL_typename(L, -1);
+}
 
 /* Takes what the handler is from the script's result at the top of the stack. */
 WEIR_L_RAISES static void take_result(lua_State *L, struct weir_vm *vm, struct load *load)
 {
-    const char *file = vm->script->file;
     if (lua_isfunction(L, -1)) {
         vm->handle_ref = luaL_ref(L, LUA_REGISTRYINDEX);
         return;
     }
     if (!lua_istable(L, -1)) {
-        weir_err_set(&load->err, WEIR_E_SCRIPT,
-                     "%s: a handler file must return a table with `handle` or `handle_batch`, or a function; "
-                     "this one returned %s",
-                     file,
-                     lua_isnil(L, -1)                 ? "nothing"
-                     : lua_type(L, -1) == LUA_TSTRING ? "a string"
-                                                      : luaL_typename(L, -1));
+        complain(L, load,
+               "a handler file must return a table with `handle` or `handle_batch`, or a function; this one returned %s",
+               name_result(L));
         return;
     }
     bool one = lua_getfield(L, -1, "handle") != LUA_TNIL,
          batch = lua_getfield(L, -2, "handle_batch") != LUA_TNIL;
     int init = lua_getfield(L, -3, "init");
     if (one && batch)
-        weir_err_set(&load->err, WEIR_E_SCRIPT,
-                     "%s: the table has both `handle` and `handle_batch`; it must have one of them", file);
+        complain(L, load, "the table has both `handle` and `handle_batch`; it must have one of them");
     else if (!one && !batch)
-        weir_err_set(&load->err, WEIR_E_SCRIPT,
-                     "%s: the returned table has neither `handle` nor `handle_batch`", file);
+        complain(L, load, "the returned table has neither `handle` nor `handle_batch`");
     else if (!lua_isfunction(L, one ? -3 : -2))
-        weir_err_set(&load->err, WEIR_E_SCRIPT, "%s: `%s` must be a function, it is a %s", file,
-                     one ? "handle" : "handle_batch", luaL_typename(L, one ? -3 : -2));
+        complain(L, load, "`%s` must be a function, it is a %s", one ? "handle" : "handle_batch",
+               luaL_typename(L, one ? -3 : -2));
     else if (init != LUA_TNIL && init != LUA_TFUNCTION)
-        weir_err_set(&load->err, WEIR_E_SCRIPT, "%s: `init` must be a function, it is a %s", file,
-                     luaL_typename(L, -1));
+        complain(L, load, "`init` must be a function, it is a %s", luaL_typename(L, -1));
     if (load->err.code != WEIR_OK)
         return;
     vm->takes_batches = batch;
@@ -230,6 +255,8 @@ WEIR_L_RAISES static int l_load(lua_State *L)
     struct weir_vm *vm = weir_vm_of(L);
     if (!weir_script_push_main(L, vm->script, &load->err))
         return 0;
+    load->main = lua_gettop(L);
+    lua_pushvalue(L, load->main);
     lua_call(L, 0, 1);
     take_result(L, vm, load);
     return 0;
@@ -259,7 +286,7 @@ static struct weir_vm *allocate_vm(const struct weir_lua_script *script, struct 
 
 static int describe_memory(const struct weir_vm *vm, struct weir_err *reterr)
 {
-    return weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory while loading (limits.memory is %zu bytes)",
+    return weir_err_set(reterr, WEIR_E_NOMEM, "%s:1: out of memory while loading (limits.memory is %zu bytes)",
                         vm->script->file, vm->limit);
 }
 

@@ -72,11 +72,27 @@ static void add_json_line(struct weir_strbuf *b, const char *level, const char *
     weir_strbuf_adds(b, "}\n");
 }
 
+/* A message of several lines (a traceback) stays one entry: its further lines are indented, and other control characters written out, so
+ * that no text from outside can look like an entry of its own. */
+static void add_text(struct weir_strbuf *b, const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c == '\n')
+            weir_strbuf_adds(b, "\n    ");
+        else if (c == '\t' || (c >= 0x20 && c != 0x7f))
+            weir_strbuf_addc(b, (char)c);
+        else
+            weir_strbuf_addf(b, "\\x%02x", c);
+    }
+}
+
 static void add_text_line(struct weir_strbuf *b, const char *level, const char *where, const char *fields,
                           const struct weir_strbuf *msg)
 {
     add_time(b);
-    weir_strbuf_addf(b, " %-5s %s: %s", level, where, msg->len ? msg->data : "");
+    weir_strbuf_addf(b, " %-5s %s: ", level, where);
+    add_text(b, msg->data, msg->len);
     if (fields != NULL)
         weir_strbuf_addf(b, " %s", fields);
     weir_strbuf_addc(b, '\n');

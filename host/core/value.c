@@ -168,14 +168,8 @@ static uint64_t hash_blob(const struct weir_blob *blob, const char *field)
 {
     msgpack_unpacked parsed;
     uint64_t h = 0;
-    if (parse(blob->data, blob->len, &parsed)) {
-        if (field != NULL)
-            h = hash_field(&parsed.data, field);
-        else if (parsed.data.type == MSGPACK_OBJECT_MAP || parsed.data.type == MSGPACK_OBJECT_ARRAY)
-            h = hash_finish(hash_bytes(hash_seed(), blob->data, blob->len));
-        else
-            h = hash_object(&parsed.data);
-    }
+    if (parse(blob->data, blob->len, &parsed))
+        h = field != NULL ? hash_field(&parsed.data, field) : hash_object(&parsed.data);
     msgpack_unpacked_destroy(&parsed);
     return h;
 }

@@ -70,7 +70,8 @@ static inline size_t weir_value_size(struct weir_value v)
 
 /* Whether `data` is exactly one well-formed MessagePack object within depth and size. For bytes from outside. */
 bool weir_value_check(const unsigned char *data, size_t len);
-/* A hash of the value of `field` in a map, or of the whole value when `field` is NULL; 0 when it has no such field. Equal values have equal hashes. */
+/* A hash of the value of `field` in a map, or of the value itself when `field` is NULL; 0 when it has no such field or is a table, which is
+ * no key. Equal values have equal hashes. */
 uint64_t weir_value_hash(struct weir_value v, const char *field);
 /* Appends the value as JSON text for people: bytes that are not UTF-8 become U+FFFD, extensions "<request>". */
 void weir_value_print(struct weir_value v, struct weir_strbuf *out);

@@ -1,5 +1,5 @@
-/* Fuzz target: MessagePack bytes from outside. What the check lets pass, the library must parse whole, and hashing and printing it must
- * work and always say the same. */
+/* Fuzz target: MessagePack bytes from outside. What the check lets pass, the library must parse whole, and
+ * hashing and printing it must work and always say the same. */
 #include <msgpack.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,15 +1,16 @@
-/* Everything at once: four pools that grow and shrink, sources in bursts, every overflow policy, fan-out, routes, waits, ordered
- * stages, deadlines, suspended and failing calls, requests. Then it drains, or is cut short, and everything is counted:
+/* Everything at once: four pools that grow and shrink, sources in bursts, every overflow policy, fan-out,
+ * routes, waits, ordered stages, deadlines, suspended and failing calls, requests. Then it drains, or is cut
+ * short, and everything is counted:
  *   - both equations of the ledger, per stage and worker and on the sum (rig_destroy)
  *   - what was offered to a stage = what was sent to it, whatever the verdict
- *   - each event made has ended exactly once; each request was given up or answered exactly once
+ *   - each request was given up or answered exactly once
  *   - no key of an ordered stage has two calls at once
  *   - no memory is left
  *
- *   burst ─┬─> split ─┬─> worker (slow, drop_oldest)
- *          │          ├─> ordered (wait) ──> sink
- *          │          └─> (fan-out) copy (drop_newest), tail (reject)
- *          └─ full ──> spare (route of split) ──> sink (disk, blocking)
+ *   burst ─┬─> split ─┬─> slow (drop_oldest; drop_newest on the fan-out's edge)
+ *          │          ├─> ordered (wait, by key) ───────────────────────┐
+ *          │          └─> copy (drop_newest, max_age), tail (lifo), slow v
+ *          └─(full: route)─> spare (by class) ────────────────────────> sink (blocking, by source)
  *
  * usage: stress_ledger [SECONDS [SEED]] */
 #include <stdio.h>
@@ -42,8 +43,9 @@ static uint64_t random_below(uint64_t bound)
 
 /* ---- what is counted beside the ledger ---- */
 
-static _Atomic int64_t made;            /* events by sources and handlers, copies not among them */
-static _Atomic int64_t sent[STAGES];    /* offers to a stage, seen from the sender; a route is counted by the ledger alone */
+static _Atomic int64_t made; /* events by sources and handlers, copies not among them */
+static _Atomic int64_t
+    sent[STAGES]; /* offers to a stage, seen from the sender; a route is counted by the ledger alone */
 static _Atomic int64_t requests_made, requests_ended, requests_answered;
 static _Atomic int running_of_key[KEYS];
 static _Atomic int64_t overlaps;
@@ -168,8 +170,11 @@ static void destroy_burst(struct weir_source *s)
     weir_free(s);
 }
 
-static const struct weir_source_ops burst_ops = {
-    .start = start_burst, .stop = stop_burst, .idle = burst_idle, .close = close_burst, .destroy = destroy_burst};
+static const struct weir_source_ops burst_ops = {.start = start_burst,
+                                                 .stop = stop_burst,
+                                                 .idle = burst_idle,
+                                                 .close = close_burst,
+                                                 .destroy = destroy_burst};
 
 static int make_burst(void *self, struct weir_seat *seat, struct weir_source **ret, struct weir_err *reterr)
 {
@@ -326,7 +331,8 @@ static struct rig *build(void)
     rig_wire_one(r, BURST, "out", SPLIT);
     rig_wire_one(r, SPLIT, "slow", SLOW);
     rig_wire_one(r, SPLIT, "ordered", ORDERED);
-    rig_wire(r, SPLIT, "all", all, 3)->edges[2].overflow.policy = WEIR_OVERFLOW_DROP_NEWEST; /* its own policy */
+    rig_wire(r, SPLIT, "all", all, 3)->edges[2].overflow.policy =
+        WEIR_OVERFLOW_DROP_NEWEST; /* its own policy */
     rig_wire_one(r, ORDERED, "out", SINK);
     rig_wire_one(r, SPARE, "out", SINK);
     rig_finish(r);
@@ -363,9 +369,10 @@ static void check_sums(struct rig *r)
         struct weir_ledger_sum sum = rig_ledger(r, s);
         int64_t routed_here = s == SPARE ? rig_ledger(r, SPLIT).reasons[WEIR_REASON_ROUTED] : 0;
         assert_int_equal(sum.offered, atomic_load(&sent[s]) + routed_here);
-        printf("%-8s offered %8lld  accepted %8lld  handled %8lld  failed %7lld  expired %7lld  dropped %7lld\n", r->g->stages[s].name,
-               (long long)sum.offered, (long long)sum.accepted, (long long)sum.handled, (long long)sum.failed,
-               (long long)sum.expired, (long long)sum.dropped);
+        printf(
+            "%-8s offered %8lld  accepted %8lld  handled %8lld  failed %7lld  expired %7lld  dropped %7lld\n",
+            r->g->stages[s].name, (long long)sum.offered, (long long)sum.accepted, (long long)sum.handled,
+            (long long)sum.failed, (long long)sum.expired, (long long)sum.dropped);
         assert_true(sum.accepted > 0);
     }
     copies = 2 * (atomic_load(&sent[COPY])); /* of three branches one stands for the original */
@@ -373,10 +380,12 @@ static void check_sums(struct rig *r)
     for (size_t s = 0; s < STAGES; s++)
         offers += atomic_load(&sent[s]);
     assert_int_equal(offers, atomic_load(&made) + copies);
-    assert_int_equal(weir_stage_emitted(&r->g->stages[ORDERED], 0) + weir_stage_emitted(&r->g->stages[SPARE], 0),
+    assert_int_equal(weir_stage_emitted(&r->g->stages[ORDERED], 0) +
+                         weir_stage_emitted(&r->g->stages[SPARE], 0),
                      rig_ledger(r, SINK).accepted);
     assert_int_equal(weir_stage_emitted(&r->g->stages[SPLIT], PORT_ORDERED), rig_ledger(r, ORDERED).accepted);
-    assert_int_equal(atomic_load(&requests_made), atomic_load(&requests_ended) + atomic_load(&requests_answered));
+    assert_int_equal(atomic_load(&requests_made),
+                     atomic_load(&requests_ended) + atomic_load(&requests_answered));
     assert_int_equal(atomic_load(&overlaps), 0);
 }
 

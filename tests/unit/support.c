@@ -82,7 +82,8 @@ static void on_verdict(struct weir_emission *em, enum weir_verdict verdict, stru
     finish_call(call, WEIR_REASON_NONE);
 }
 
-enum weir_reason rig_emit_waiting(struct rig_handler *h, struct weir_port *port, struct weir_event *ev, struct weir_event *out)
+enum weir_reason rig_emit_waiting(struct rig_handler *h, struct weir_port *port, struct weir_event *ev,
+                                  struct weir_event *out)
 {
     struct weir_seat *seat = h->h.seat;
     struct rig_call *call = keep(h, ev, UINT64_MAX);
@@ -192,9 +193,11 @@ static size_t memory(const struct weir_handler *base)
     return sizeof(struct rig_handler);
 }
 
-static const struct weir_handler_ops handler_ops = {.handle = handle, .cancel = cancel, .close = close_handler, .memory = memory};
+static const struct weir_handler_ops handler_ops = {
+    .handle = handle, .cancel = cancel, .close = close_handler, .memory = memory};
 
-static int make_handler(void *self, struct weir_seat *seat, struct weir_handler **ret, struct weir_err *reterr)
+static int make_handler(void *self, struct weir_seat *seat, struct weir_handler **ret,
+                        struct weir_err *reterr)
 {
     struct rig_logic *logic = self;
     if (atomic_load(&logic->made) + 1 == logic->fail_make_at)
@@ -250,7 +253,8 @@ struct weir_stage *rig_stage_defaults(struct rig *r, size_t i, const char *name,
     return s;
 }
 
-struct weir_stage *rig_stage(struct rig *r, size_t i, const char *name, size_t pool, enum weir_reason (*fn)(struct rig_handler *h, struct weir_event *ev), void *arg)
+struct weir_stage *rig_stage(struct rig *r, size_t i, const char *name, size_t pool,
+                             enum weir_reason (*fn)(struct rig_handler *h, struct weir_event *ev), void *arg)
 {
     struct weir_stage *s = rig_stage_defaults(r, i, name, pool);
     r->logics[i].handle = fn;
@@ -285,7 +289,8 @@ void rig_finish(struct rig *r)
 
 void rig_destroy(struct rig *r)
 {
-    for (size_t i = 0; r->g->slots != NULL && i < r->g->stage_count; i++) { /* NULL: rig_finish failed, as a test wanted */
+    for (size_t i = 0; r->g->slots != NULL && i < r->g->stage_count;
+         i++) { /* NULL: rig_finish failed, as a test wanted */
         struct weir_ledger_sum sum = rig_ledger(r, i);
         rig_check_ledger(r, i);
         assert_int_equal(sum.queued, 0);
@@ -328,7 +333,8 @@ void rig_check_ledger(struct rig *r, size_t s)
     int64_t reasons = 0;
     for (size_t i = 0; i < WEIR_REASON_COUNT; i++)
         reasons += sum.reasons[i];
-    assert_int_equal(reasons, sum.rejected + sum.expired + sum.dropped + sum.failed); /* each has its reason */
+    assert_int_equal(reasons,
+                     sum.rejected + sum.expired + sum.dropped + sum.failed); /* each has its reason */
 }
 
 /* ---- by hand ---- */
@@ -392,7 +398,8 @@ enum weir_verdict rig_emit(struct weir_worker *w, size_t from, struct weir_event
     enum weir_verdict v = weir_port_emit(seat, &seat->stage->ports[0], ev, NULL);
     if (v != WEIR_VERDICT_ACCEPTED) {
         if (ev->request != NULL)
-            ev->request->ops->end(ev->request, w, ev->request->refused ? WEIR_REQUEST_REFUSED : WEIR_REQUEST_UNANSWERED);
+            ev->request->ops->end(ev->request, w,
+                                  ev->request->refused ? WEIR_REQUEST_REFUSED : WEIR_REQUEST_UNANSWERED);
         ev->request = NULL;
         weir_event_free(w, ev);
     }
@@ -420,7 +427,9 @@ static bool run_stage(struct weir_worker *w, struct weir_seat *seat)
 {
     struct weir_event *batch[64];
     size_t room = seat->stage->concurrency - seat->running, max = seat->stage->batch_max;
-    size_t n = seat->handler == NULL || room == 0 ? 0 : rig_take(w, seat->stage->index, batch, room < max ? room : max);
+    size_t n = seat->handler == NULL || room == 0
+                   ? 0
+                   : rig_take(w, seat->stage->index, batch, room < max ? room : max);
     if (n > 0)
         seat->handler->ops->handle(seat->handler, batch, n);
     return n > 0;

@@ -1,8 +1,11 @@
-/* tests/unit/support.h - the core at work in a test: a graph whose stages are C functions, fed by hand or by a source.
+/* tests/unit/support.h - the core at work in a test: a graph whose stages are C functions, fed by hand or by
+ * a source. Two ways to run it:
  *
- * Two ways to run it:
- *   by hand   rig_worker makes a worker that never gets a thread; the test is its thread: rig_emit, rig_take, rig_run, a virtual clock
- *   for real  rig_start starts the pools; rig_drain stops the sources and waits until nothing is in flight; rig_stop ends it
+ *   by hand   rig_worker makes a worker that never gets a thread; the test is its thread: rig_emit, rig_take,
+ *             rig_run, and a virtual clock
+ *   for real  rig_start starts the pools; rig_drain stops the sources and waits until nothing is in flight;
+ *             rig_stop ends it
+ *
  * Either way rig_destroy checks the ledgers of all stages, and each test's teardown that no memory is left. */
 #ifndef WEIR_UNIT_SUPPORT_H
 #define WEIR_UNIT_SUPPORT_H
@@ -33,8 +36,8 @@ struct rig_handler;
 struct rig_logic { /* of a stage; shared by its workers */
     enum weir_reason (*handle)(struct rig_handler *h, struct weir_event *ev); /* one event; worker thread */
     void *arg;
-    int fail_make_at;         /* the make that fails, from 1; 0: none */
-    _Atomic int made, closed; /* handlers */
+    int fail_make_at;             /* the make that fails, from 1; 0: none */
+    _Atomic int made, closed;     /* handlers */
     _Atomic size_t largest_batch; /* roughly: workers write it at once */
 };
 
@@ -57,11 +60,14 @@ struct rig_handler {
 
 /* Keeps `ev` for `delay_ns`, then ends it as handled. By hand: until rig_end_due. */
 enum weir_reason rig_keep(struct rig_handler *h, struct weir_event *ev, uint64_t delay_ns);
-/* Emits `out` through `port`; when it has to wait, keeps `ev` until the verdict. A refused event is freed, its request goes back to `ev`. */
-enum weir_reason rig_emit_waiting(struct rig_handler *h, struct weir_port *port, struct weir_event *ev, struct weir_event *out);
+/* Emits `out` through `port`; when it has to wait, keeps `ev` until the verdict. A refused event is freed,
+ * its request goes back to `ev`. */
+enum weir_reason rig_emit_waiting(struct rig_handler *h, struct weir_port *port, struct weir_event *ev,
+                                  struct weir_event *out);
 /* Ends the kept calls that are due. Worker thread. */
 void rig_end_due(struct rig_handler *h);
-/* Emits a child of `ev` with its value (and its request, if `move`) through port `p` of the stage. Frees a refused one. */
+/* Emits a child of `ev` with its value (and its request, if `move`) through port `p` of the stage. Frees a
+ * refused one. */
 enum weir_verdict rig_forward(struct rig_handler *h, struct weir_event *ev, size_t p, bool move);
 
 /* Functions for stages: does nothing; fails with ERROR; emits a child through port 0. */
@@ -79,7 +85,8 @@ struct rig {
 
 struct rig *rig_create(size_t stages, size_t pools);
 void rig_pool(struct rig *r, size_t i, const char *name, unsigned max, bool blocking);
-/* Makes stage `i` a handler on pool `pool` with a queue of 1000 events and 1 MiB, `reject`; change what is to differ, then wire. */
+/* Makes stage `i` a handler on pool `pool` with a queue of 1000 events and 1 MiB, `reject`; change what is to
+ * differ, then wire. */
 struct weir_stage *rig_stage(struct rig *r, size_t i, const char *name, size_t pool,
                              enum weir_reason (*fn)(struct rig_handler *h, struct weir_event *ev), void *arg);
 /* What rig_stage and rig_source begin with; for stages of other kinds. */
@@ -89,7 +96,8 @@ struct weir_port *rig_wire(struct rig *r, size_t from, const char *port, const s
 /* The same with one edge. */
 struct weir_port *rig_wire_one(struct rig *r, size_t from, const char *port, size_t to);
 void rig_finish(struct rig *r);
-/* Ends what is left of it, checks all ledgers (at rest: nothing queued, running, waiting, unsettled), frees all. */
+/* Ends what is left of it, checks all ledgers (at rest: nothing queued, running, waiting, unsettled), frees
+ * all. */
 void rig_destroy(struct rig *r);
 
 /* ---- by hand ---- */
@@ -103,7 +111,8 @@ void rig_advance(struct weir_worker *w, uint64_t ns);
 /* An event with an integer, and one with `len` bytes of payload. */
 struct weir_event *rig_event(struct weir_worker *w, int64_t value);
 struct weir_event *rig_event_sized(struct weir_worker *w, size_t len);
-/* Sends `ev` through port 0 of stage `from` of worker `w`. A refused event is freed, after its request was given up. */
+/* Sends `ev` through port 0 of stage `from` of worker `w`. A refused event is freed, after its request was
+ * given up. */
 enum weir_verdict rig_emit(struct weir_worker *w, size_t from, struct weir_event *ev);
 enum weir_verdict rig_emit_value(struct weir_worker *w, size_t from, int64_t value);
 /* What waits at stage `s` for worker `w`, up to `max`. */

@@ -1,5 +1,5 @@
-/* tests/unit/test.h - cmocka with what it needs before it, and a frame around each test: real time, no injected failure, and no
- * memory left over. */
+/* tests/unit/test.h - cmocka with what it needs before it, and a frame around each test: real time, no
+ * injected failure, and no memory left over. */
 #ifndef WEIR_UNIT_TEST_H
 #define WEIR_UNIT_TEST_H
 

@@ -18,7 +18,7 @@ static void test_an_error_costs_one_event_and_is_logged_with_traceback(void **st
     assert_int_equal(lua_count(&lua_seat(&app, "a")->ledger.reasons[WEIR_REASON_ERROR]), 2);
     assert_int_equal(count_of(logged, " error stage a"), 2);
     assert_non_null(strstr(logged, "stage a: "));
-    assert_non_null(strstr(logged, "a.lua:2: no 1\nstack traceback:"));
+    assert_non_null(strstr(logged, "a.lua:2: no 1\n    stack traceback:"));
     assert_non_null(strstr(logged, "in upvalue 'inner'"));
     assert_non_null(strstr(logged, "\"event\":"));
     lua_close_app(&app);

@@ -8,7 +8,8 @@ static void set_fills_code_and_text_and_returns_the_code(void **state)
 {
     (void)state;
     struct weir_err err;
-    assert_int_equal(weir_err_set(&err, WEIR_E_CONFIG, "weir.yaml:%d: %s", 3, "no such stage"), WEIR_E_CONFIG);
+    assert_int_equal(weir_err_set(&err, WEIR_E_CONFIG, "weir.yaml:%d: %s", 3, "no such stage"),
+                     WEIR_E_CONFIG);
     assert_int_equal(err.code, WEIR_E_CONFIG);
     assert_string_equal(err.text, "weir.yaml:3: no such stage");
 }

@@ -169,12 +169,9 @@ static void what_is_in_flight_counts_from_acceptance_to_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(ranks_go_from_downstream_up),
-        TEST(slots_have_room_to_grow),
-        TEST(more_than_can_be_counted_is_refused),
-        TEST(building_survives_any_failed_allocation),
-        TEST(seats_are_made_once_and_for_good),
-        TEST(what_is_in_flight_counts_from_acceptance_to_end),
+        TEST(ranks_go_from_downstream_up),         TEST(slots_have_room_to_grow),
+        TEST(more_than_can_be_counted_is_refused), TEST(building_survives_any_failed_allocation),
+        TEST(seats_are_made_once_and_for_good),    TEST(what_is_in_flight_counts_from_acceptance_to_end),
     };
     return cmocka_run_group_tests_name("graph", tests, NULL, NULL);
 }

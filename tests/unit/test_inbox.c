@@ -95,8 +95,11 @@ static void who_is_awake_is_not_woken(void **state)
 static void a_burst_wakes_once(void **state)
 {
     (void)state;
-    struct note notes[5] = {{{.deliver = keep}, 1}, {{.deliver = keep}, 2}, {{.deliver = keep}, 3},
-                            {{.deliver = keep}, 4}, {{.deliver = keep}, 5}};
+    struct note notes[5] = {{{.deliver = keep}, 1},
+                            {{.deliver = keep}, 2},
+                            {{.deliver = keep}, 3},
+                            {{.deliver = keep}, 4},
+                            {{.deliver = keep}, 5}};
     assert_true(weir_inbox_park(&inbox));
     for (size_t i = 0; i < 5; i++)
         weir_inbox_post(&inbox, &notes[i].message);
@@ -151,10 +154,8 @@ static void no_wake_up_is_lost(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        INBOX_TEST(messages_arrive_in_order),
-        INBOX_TEST(a_delivery_may_post),
-        INBOX_TEST(who_is_awake_is_not_woken),
-        INBOX_TEST(a_burst_wakes_once),
+        INBOX_TEST(messages_arrive_in_order),  INBOX_TEST(a_delivery_may_post),
+        INBOX_TEST(who_is_awake_is_not_woken), INBOX_TEST(a_burst_wakes_once),
         INBOX_TEST(no_wake_up_is_lost),
     };
     return cmocka_run_group_tests_name("inbox", tests, NULL, NULL);

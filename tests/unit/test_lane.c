@@ -89,12 +89,9 @@ static void with_classes_the_lowest_gives_its_oldest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(fifo_takes_the_oldest_first),
-        TEST(lifo_takes_the_newest_first),
-        TEST(adaptive_does_what_it_is_told),
-        TEST(class_takes_the_highest_first_and_oldest_inside_it),
-        TEST(the_oldest_is_what_waits_longest),
-        TEST(with_classes_the_lowest_gives_its_oldest),
+        TEST(fifo_takes_the_oldest_first),      TEST(lifo_takes_the_newest_first),
+        TEST(adaptive_does_what_it_is_told),    TEST(class_takes_the_highest_first_and_oldest_inside_it),
+        TEST(the_oldest_is_what_waits_longest), TEST(with_classes_the_lowest_gives_its_oldest),
     };
     return cmocka_run_group_tests_name("lane", tests, NULL, NULL);
 }

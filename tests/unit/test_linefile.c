@@ -96,7 +96,8 @@ static void a_slow_reader_costs_lines_that_are_counted(void **state)
     static char line[64 << 10];
     memset(line, 'x', sizeof line);
     line[sizeof line - 1] = '\n';
-    for (int i = 0; i < 100; i++) /* nobody reads: 6.4 MB for a pipe of 64 KiB, a buffer of 1 MiB and what the writer holds */
+    for (int i = 0; i < 100;
+         i++) /* nobody reads: 6.4 MB for a pipe of 64 KiB, a buffer of 1 MiB and what the writer holds */
         weir_linefile_write(f, line, sizeof line);
     uint64_t dropped = weir_linefile_dropped(f);
     assert_true(dropped >= 50);

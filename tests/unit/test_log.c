@@ -55,6 +55,14 @@ static void text_lines_say_when_who_and_what(void **state)
     assert_true(year > 2000);
 }
 
+static void no_text_can_look_like_an_entry_of_its_own(void **state)
+{
+    (void)state;
+    weir_log(WEIR_LOG_WARN, "stage page", NULL, "a\n2026-01-01T00:00:00.000Z error host: b\x1b[2J");
+    release_stderr();
+    assert_non_null(strstr(text, "page: a\n    2026-01-01T00:00:00.000Z error host: b\\x1b[2J\n"));
+}
+
 static void json_lines_are_json(void **state)
 {
     (void)state;
@@ -63,7 +71,8 @@ static void json_lines_are_json(void **state)
     weir_log(WEIR_LOG_DEBUG, "", NULL, "%s", "");
     weir_log_stop();
     release_stderr();
-    const char *expected = "\",\"level\":\"error\",\"where\":\"pool \\\"x\\\"\",\"message\":\"line\\nbreak\",\"fields\":{\"k\":[1]}}\n";
+    const char *expected = "\",\"level\":\"error\",\"where\":\"pool "
+                           "\\\"x\\\"\",\"message\":\"line\\nbreak\",\"fields\":{\"k\":[1]}}\n";
     assert_non_null(strstr(text, expected));
     assert_non_null(strstr(text, "\"level\":\"debug\",\"where\":\"\",\"message\":\"\"}\n"));
 }
@@ -96,6 +105,7 @@ int main(void)
         LOG_TEST(levels_have_names),
         LOG_TEST(before_start_lines_go_out_at_once), /* before any start */
         LOG_TEST(text_lines_say_when_who_and_what),
+        LOG_TEST(no_text_can_look_like_an_entry_of_its_own),
         LOG_TEST(json_lines_are_json),
         LOG_TEST(without_memory_there_is_no_line_and_no_harm),
     };

@@ -19,15 +19,15 @@ static void test_what_is_wrong_with_a_file_is_said(void **state)
     static const char *const rows[][2] = {
         {"return {", "x.lua:1: unexpected symbol near <eof>"},
         {"local x =\n\nreturn", "x.lua:3: unexpected symbol near 'return'"},
-        {"", "x.lua: a handler file must return a table with `handle` or `handle_batch`, or a function; this "
+        {"", "x.lua:1: a handler file must return a table with `handle` or `handle_batch`, or a function; this "
              "one returned nothing"},
-        {"return 5", "x.lua: a handler file must return a table with `handle` or `handle_batch`, or a "
+        {"return 5", "x.lua:1: a handler file must return a table with `handle` or `handle_batch`, or a "
                      "function; this one returned number"},
-        {"return {}", "x.lua: the returned table has neither `handle` nor `handle_batch`"},
-        {"return {handle = 1}", "x.lua: `handle` must be a function, it is a number"},
+        {"return {}", "x.lua:1: the returned table has neither `handle` nor `handle_batch`"},
+        {"return {handle = 1}", "x.lua:1: `handle` must be a function, it is a number"},
         {"return {handle = print, handle_batch = print}",
-         "x.lua: the table has both `handle` and `handle_batch`; it must have one of them"},
-        {"return {handle = print, init = true}", "x.lua: `init` must be a function, it is a boolean"},
+         "x.lua:1: the table has both `handle` and `handle_batch`; it must have one of them"},
+        {"return {handle = print, init = true}", "x.lua:1: `init` must be a function, it is a boolean"},
         {"error('at load')", "x.lua:1: at load"},
         {"local t = nil\nprint(t.x)", "x.lua:2: attempt to index a nil value (local 't')"},
         {"require 'gone'", "require: there is no module 'gone': neither "},
@@ -36,7 +36,7 @@ static void test_what_is_wrong_with_a_file_is_said(void **state)
          "x.lua:1: weir.emit can't be used here: no event is being handled (the script is being loaded)"},
         {"require 'weir'.stage()", "x.lua:1: weir.stage can't be used while the script is being loaded; use "
                                    "it in init or in a handler"},
-        {"\033Lua", "x.lua: it is bytecode; only text can be loaded"},
+        {"\033Lua", "x.lua:1: it is bytecode; only text can be loaded"},
         {"local t = {} while true do t[#t + 1] = {} end",
          "out of memory while loading (limits.memory is 8388608 bytes)"},
     };

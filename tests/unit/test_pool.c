@@ -194,7 +194,8 @@ static void busy_is_the_share_of_time_not_spent_in_the_poll(void **state)
     uint64_t now = weir_clock_ns(), later = now + 100 * WEIR_NS_PER_MS;
     weir_pool_busy(p, &load, now);
     rig_wait(r, is_past, &later);
-    rig_run_on(p->workers[0], &(struct rig_task){.run = do_nothing}); /* time asleep counts when the sleep ends */
+    rig_run_on(p->workers[0],
+               &(struct rig_task){.run = do_nothing}); /* time asleep counts when the sleep ends */
     rig_run_on(p->workers[1], &(struct rig_task){.run = do_nothing});
     double busy = weir_pool_busy(p, &load, weir_clock_ns());
     assert_true(busy >= 0.0 && busy < 0.5);
@@ -211,7 +212,8 @@ static enum weir_reason take_long(struct rig_handler *h, struct weir_event *ev)
     (void)ev;
     if (h->h.seat->worker->index == 1)
         atomic_fetch_add(&by_second, 1);
-    uint64_t until = weir_clock_ns() + 300 * WEIR_NS_PER_US; /* longer than a worker stays away from its orders */
+    uint64_t until =
+        weir_clock_ns() + 300 * WEIR_NS_PER_US; /* longer than a worker stays away from its orders */
     while (weir_clock_ns() < until)
         ;
     return WEIR_REASON_NONE;
@@ -275,7 +277,7 @@ static void events_find_the_workers_that_stay(void **state)
 enum { KEYS = 16, PER_KEY = 400 };
 
 struct seen {
-    _Atomic int64_t last[KEYS];   /* the number handled last */
+    _Atomic int64_t last[KEYS]; /* the number handled last */
     _Atomic int running[KEYS];
     _Atomic int breaches, overlaps, most_at_once, at_once;
 };
@@ -327,7 +329,8 @@ static void fill_keys(struct weir_event *ev, size_t number, void *arg)
     ev->value.integer = (int64_t)number;
 }
 
-/* Two ordered stages one after the other on two pools of four workers, the first of which suspends: no key overtakes itself. */
+/* Two ordered stages one after the other on two pools of four workers, the first of which suspends: no key
+ * overtakes itself. */
 static void order_holds_over_two_stages_with_many_workers(void **state)
 {
     (void)state;

@@ -144,14 +144,16 @@ static void drop_oldest_drops_several_for_a_large_one_and_refuses_one_too_large(
     finish((struct weir_overflow_policy){WEIR_OVERFLOW_DROP_OLDEST, NULL});
     for (int i = 0; i < 4; i++)
         rig_emit_value(w, FEED, i);
-    assert_int_equal(rig_emit(w, FEED, rig_event_sized(w, 2 * sizeof(struct weir_event))), WEIR_VERDICT_ACCEPTED);
+    assert_int_equal(rig_emit(w, FEED, rig_event_sized(w, 2 * sizeof(struct weir_event))),
+                     WEIR_VERDICT_ACCEPTED);
     assert_ledger(WORK, 5, 5, 3, 2);
     assert_int_equal(rig_emit(w, FEED, rig_event_sized(w, 4 * sizeof(struct weir_event))), WEIR_VERDICT_FULL);
     assert_int_equal(reason(WORK, WEIR_REASON_BYTES), 1);
     rig_check_ledger(rig, WORK);
 }
 
-/* When the dropped events were all that the own lane held and the new one goes to the shared lane, the worker must not go on looking. */
+/* When the dropped events were all that the own lane held and the new one goes to the shared lane, the worker
+ * must not go on looking. */
 static void an_own_lane_emptied_by_drop_oldest_is_not_ready(void **state)
 {
     (void)state;
@@ -189,7 +191,8 @@ static void route_offers_elsewhere_and_returns_that_verdict(void **state)
 static void routes_chain_with_the_policy_of_each_queue(void **state)
 {
     (void)state;
-    rig->g->stages[SPARE].queue.overflow = (struct weir_overflow_policy){WEIR_OVERFLOW_ROUTE, &rig->g->stages[LAST]};
+    rig->g->stages[SPARE].queue.overflow =
+        (struct weir_overflow_policy){WEIR_OVERFLOW_ROUTE, &rig->g->stages[LAST]};
     finish((struct weir_overflow_policy){WEIR_OVERFLOW_ROUTE, &rig->g->stages[SPARE]});
     for (int i = 0; i < 6; i++)
         assert_int_equal(rig_emit_value(w, FEED, i), WEIR_VERDICT_ACCEPTED);
@@ -201,7 +204,8 @@ static void routes_chain_with_the_policy_of_each_queue(void **state)
 static void a_loop_of_routes_ends(void **state)
 {
     (void)state;
-    rig->g->stages[SPARE].queue.overflow = (struct weir_overflow_policy){WEIR_OVERFLOW_ROUTE, &rig->g->stages[WORK]};
+    rig->g->stages[SPARE].queue.overflow =
+        (struct weir_overflow_policy){WEIR_OVERFLOW_ROUTE, &rig->g->stages[WORK]};
     finish((struct weir_overflow_policy){WEIR_OVERFLOW_ROUTE, &rig->g->stages[SPARE]});
     for (int i = 0; i < 4; i++)
         rig_emit_value(w, FEED, i);

@@ -12,7 +12,8 @@ static struct rig *rig;
 static struct weir_worker *w;
 static struct weir_queue *q;
 
-static void open_rig(size_t capacity, size_t bytes, enum weir_order order, enum weir_order_by order_by, bool blocking)
+static void open_rig(size_t capacity, size_t bytes, enum weir_order order, enum weir_order_by order_by,
+                     bool blocking)
 {
     rig = rig_create(2, 2);
     rig_pool(rig, 0, "main", 2, false);

@@ -79,7 +79,8 @@ static void an_event_whose_client_left_expires(void **state)
     assert_expired(ev, WEIR_REASON_GONE);
 }
 
-/* Clocks are read at different times by different workers: one accepted "later" than now is young, not ages old. */
+/* Clocks are read at different times by different workers: one accepted "later" than now is young, not ages
+ * old. */
 static void an_event_accepted_by_a_later_clock_is_not_too_old(void **state)
 {
     (void)state;
@@ -90,7 +91,8 @@ static void an_event_accepted_by_a_later_clock_is_not_too_old(void **state)
     rig_request_check(&request, WEIR_REQUEST_UNANSWERED);
 }
 
-static void assert_ends(uint64_t deadline, uint64_t takes, bool refused, enum weir_reason reason, enum weir_request_end why)
+static void assert_ends(uint64_t deadline, uint64_t takes, bool refused, enum weir_reason reason,
+                        enum weir_request_end why)
 {
     struct weir_event *ev = taken(deadline);
     assert_true(weir_seat_begin(w->seats[WORK], ev));

@@ -17,7 +17,8 @@ static int close_lane(void **state)
     return test_teardown(state);
 }
 
-/* Pushes event `i` into `partition`; it was accepted at time `i`. Returns whether there is something to take. */
+/* Pushes event `i` into `partition`; it was accepted at time `i`. Returns whether there is something to take.
+ */
 static bool push(size_t i, uint8_t partition)
 {
     events[i] = (struct weir_event){.id = i, .partition = partition, .enqueued_ns = i};

@@ -108,25 +108,21 @@ static void json_replaces_bytes_that_are_no_utf8(void **state)
 #define R "\xef\xbf\xbd"
     assert_json("\xff", 1, "\"" R "\"");
     assert_json("a\x80z", 3, "\"a" R "z\"");
-    assert_json("\xc0\xaf", 2, "\"" R R "\"");                 /* overlong */
-    assert_json("\xe0\x80\xaf", 3, "\"" R R R "\"");           /* overlong */
-    assert_json("\xed\xa0\x80", 3, "\"" R R R "\"");           /* surrogate */
-    assert_json("\xf4\x90\x80\x80", 4, "\"" R R R R "\"");     /* above 10FFFF */
-    assert_json("\xe2\x82", 2, "\"" R R "\"");                 /* cut short */
+    assert_json("\xc0\xaf", 2, "\"" R R "\"");             /* overlong */
+    assert_json("\xe0\x80\xaf", 3, "\"" R R R "\"");       /* overlong */
+    assert_json("\xed\xa0\x80", 3, "\"" R R R "\"");       /* surrogate */
+    assert_json("\xf4\x90\x80\x80", 4, "\"" R R R R "\""); /* above 10FFFF */
+    assert_json("\xe2\x82", 2, "\"" R R "\"");             /* cut short */
 #undef R
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(appends_of_all_kinds_add_up),
-        TEST(it_grows_far_beyond_its_first_size),
-        TEST(consume_removes_from_the_front),
-        TEST(clear_empties_the_text_too),
-        TEST(take_hands_the_memory_out),
-        TEST(a_failed_append_sticks_until_clear),
-        TEST(json_escapes_what_it_must),
-        TEST(json_replaces_bytes_that_are_no_utf8),
+        TEST(appends_of_all_kinds_add_up),    TEST(it_grows_far_beyond_its_first_size),
+        TEST(consume_removes_from_the_front), TEST(clear_empties_the_text_too),
+        TEST(take_hands_the_memory_out),      TEST(a_failed_append_sticks_until_clear),
+        TEST(json_escapes_what_it_must),      TEST(json_replaces_bytes_that_are_no_utf8),
     };
     return cmocka_run_group_tests_name("strbuf", tests, NULL, NULL);
 }

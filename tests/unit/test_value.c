@@ -31,7 +31,8 @@ static void a_blob_lives_as_long_as_its_last_reference(void **state)
 
 static void check(const char *data, size_t len, bool good)
 {
-    unsigned char *copy = weir_malloc(len == 0 ? 1 : len); /* exactly as long: a read beyond it is seen by ASan */
+    unsigned char *copy =
+        weir_malloc(len == 0 ? 1 : len); /* exactly as long: a read beyond it is seen by ASan */
     memcpy(copy, data, len);
     assert_int_equal(weir_value_check(copy, len), good);
     weir_free(copy);
@@ -52,20 +53,27 @@ static void well_formed_objects_pass(void **state)
     GOOD("\xd3\xff\xff\xff\xff\xff\xff\xff\xff");
     GOOD("\xca\x3f\x80\x00\x00");
     GOOD("\xcb\x3f\xf0\x00\x00\x00\x00\x00\x00");
-    GOOD("\xa3" "abc");
-    GOOD("\xd9\x03" "abc");
-    GOOD("\xda\x00\x03" "abc");
-    GOOD("\xdb\x00\x00\x00\x03" "abc");
+    GOOD("\xa3"
+         "abc");
+    GOOD("\xd9\x03"
+         "abc");
+    GOOD("\xda\x00\x03"
+         "abc");
+    GOOD("\xdb\x00\x00\x00\x03"
+         "abc");
     GOOD("\xc4\x02\x00\xff");
     GOOD("\x90");
     GOOD("\x92\x01\x92\x02\x03");
     GOOD("\xdc\x00\x01\xc0");
     GOOD("\xdd\x00\x00\x00\x01\xc0");
-    GOOD("\x82\xa1" "a\x01\xa1" "b\x80");
+    GOOD("\x82\xa1"
+         "a\x01\xa1"
+         "b\x80");
     GOOD("\xde\x00\x01\x01\x02");
     GOOD("\xdf\x00\x00\x00\x01\x01\x02");
     GOOD("\xd4\x01\x00");
-    GOOD("\xd8\x05" "0123456789abcdef");
+    GOOD("\xd8\x05"
+         "0123456789abcdef");
     GOOD("\xc7\x00\x01");
 }
 
@@ -74,8 +82,9 @@ static void malformed_ones_do_not(void **state)
     (void)state;
     BAD("");
     BAD("\xc1");
-    BAD("\xc0\xc0");        /* two objects */
-    BAD("\xa3" "ab");       /* cut short */
+    BAD("\xc0\xc0"); /* two objects */
+    BAD("\xa3"
+        "ab"); /* cut short */
     BAD("\xd9");
     BAD("\xda\x00");
     BAD("\xcd\x01");
@@ -83,7 +92,8 @@ static void malformed_ones_do_not(void **state)
     BAD("\x92\x01");
     BAD("\x81\x01");
     BAD("\xc7\x00");
-    BAD("\xdb\xff\xff\xff\xff" "abc");
+    BAD("\xdb\xff\xff\xff\xff"
+        "abc");
     BAD("\xdd\xff\xff\xff\xff\xc0"); /* says 4 G members: no memory is set aside for them */
     BAD("\xdf\xff\xff\xff\xff\xc0");
     BAD("\xdd\xff\xff\xff\xff\xdd\xff\xff\xff\xff\xdd\xff\xff\xff\xff");
@@ -142,17 +152,35 @@ static void equal_values_have_equal_hashes(void **state)
     assert_int_equal(hash(integer(1), NULL), hash(number(1.0), NULL)); /* they are equal in Lua */
     assert_int_equal(hash(number(0.0), NULL), hash(number(-0.0), NULL));
     assert_int_equal(hash(number(0.5), NULL), hash(BYTES("\xca\x3f\x00\x00\x00"), NULL));
-    assert_int_equal(hash(BYTES("\xa3" "key"), NULL), hash(BYTES("\xd9\x03" "key"), NULL));
+    assert_int_equal(hash(BYTES("\xa3"
+                                "key"),
+                          NULL),
+                     hash(BYTES("\xd9\x03"
+                                "key"),
+                          NULL));
     assert_int_not_equal(hash(integer(1), NULL), hash(integer(2), NULL));
-    assert_int_not_equal(hash(BYTES("\xa1" "a"), NULL), hash(BYTES("\xa1" "b"), NULL));
+    assert_int_not_equal(hash(BYTES("\xa1"
+                                    "a"),
+                              NULL),
+                         hash(BYTES("\xa1"
+                                    "b"),
+                              NULL));
     assert_int_not_equal(hash(number(INFINITY), NULL), 0);
 }
 
 static void a_field_of_a_map_is_hashed_as_its_value(void **state)
 {
     (void)state;
-#define MAP "\x83\xa4" "user\xa2" "al\xa1" "n\x05\xa1" "t\x81\xa1" "x\x01"
-    assert_int_equal(hash(BYTES(MAP), "user"), hash(BYTES("\xa2" "al"), NULL));
+#define MAP                                                                                                  \
+    "\x83\xa4"                                                                                               \
+    "user\xa2"                                                                                               \
+    "al\xa1"                                                                                                 \
+    "n\x05\xa1"                                                                                              \
+    "t\x81\xa1"                                                                                              \
+    "x\x01"
+    assert_int_equal(hash(BYTES(MAP), "user"), hash(BYTES("\xa2"
+                                                          "al"),
+                                                    NULL));
     assert_int_equal(hash(BYTES(MAP), "n"), hash(integer(5), NULL));
     assert_int_equal(hash(BYTES(MAP), "t"), 0); /* a table is no key */
     assert_int_equal(hash(BYTES(MAP), "nobody"), 0);
@@ -191,7 +219,10 @@ static void values_print_as_json(void **state)
     prints(number(NAN), "null");
     prints((struct weir_value){.kind = WEIR_VALUE_REQUEST}, "\"<request>\"");
     prints(BYTES("\x93\xc0\xc2\xcf\xff\xff\xff\xff\xff\xff\xff\xff"), "[null,false,18446744073709551615]");
-    prints(BYTES("\x82\xa1" "a\x92\x01\xff\x02\xa1" "b"), "{\"a\":[1,-1],\"2\":\"b\"}");
+    prints(BYTES("\x82\xa1"
+                 "a\x92\x01\xff\x02\xa1"
+                 "b"),
+           "{\"a\":[1,-1],\"2\":\"b\"}");
     prints(BYTES("\x81\xa1\xff\xd4\x01\x00"), "{\"\xef\xbf\xbd\":\"<request>\"}");
     prints(BYTES("\xcb\x7f\xf0\x00\x00\x00\x00\x00\x00"), "null");
     prints(BYTES("\xc1"), "null");

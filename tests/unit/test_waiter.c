@@ -42,8 +42,8 @@ static int close_rig(void **state)
 struct wait {
     struct weir_emission em;
     struct weir_worker *worker;
-    int verdict; /* -1: none yet */
-    int64_t back; /* value of the event that came back; -1: none */
+    int verdict;                  /* -1: none yet */
+    int64_t back;                 /* value of the event that came back; -1: none */
     struct weir_request *request; /* of it */
     bool refused;
 };
@@ -137,7 +137,8 @@ static void a_new_event_does_not_pass_the_waiting(void **state)
     assert_int_equal(second.verdict, WEIR_VERDICT_ACCEPTED);
 }
 
-/* In an ordered queue what a worker emitted before a wait, and has not sent on yet, must arrive before what waited. */
+/* In an ordered queue what a worker emitted before a wait, and has not sent on yet, must arrive before what
+ * waited. */
 static void a_let_in_event_does_not_pass_those_on_their_way(void **state)
 {
     (void)state;
@@ -279,7 +280,8 @@ static void one_that_leaves_lets_a_smaller_one_behind_it_in(void **state)
     struct weir_event *ev = rig_event_sized(w, 2 * sizeof *ev);
     ev->deadline_ns = w->now_ns + 10;
     assert_int_equal(emit(w, 0, &large, ev), WEIR_VERDICT_PENDING);
-    assert_int_equal(emit(w, 0, &small, rig_event(w, 4)), WEIR_VERDICT_PENDING); /* would fit, but has to stay behind */
+    assert_int_equal(emit(w, 0, &small, rig_event(w, 4)),
+                     WEIR_VERDICT_PENDING); /* would fit, but has to stay behind */
     rig_advance(w, 11);
     weir_waiter_sweep(w, false);
     assert_int_equal(large.verdict, WEIR_VERDICT_EXPIRED);

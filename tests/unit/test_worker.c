@@ -184,7 +184,8 @@ static void note_running(void)
         ;
 }
 
-/* Suspended for 1 ms. Its timer is due before the poll at times: what the end of the call makes possible must not wait for the next event. */
+/* Suspended for 1 ms. Its timer is due before the poll at times: what the end of the call makes possible must
+ * not wait for the next event. */
 static enum weir_reason suspend(struct rig_handler *h, struct weir_event *ev)
 {
     (void)ev;
