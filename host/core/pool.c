@@ -142,6 +142,22 @@ unsigned weir_pool_reap(struct weir_pool *p)
 
 void weir_pool_join(struct weir_pool *p)
 {
+    for (unsigned i = 0; i < p->slot_count; i++)
+        if (p->workers[i] != NULL)
+            weir_worker_join(p->workers[i]);
+}
+
+bool weir_pool_gone(const struct weir_pool *p)
+{
+    for (unsigned i = 0; i < p->slot_count; i++)
+        if (p->workers[i] != NULL &&
+            atomic_load_explicit(&p->workers[i]->state, memory_order_acquire) == WEIR_WORKER_RUNNING)
+            return false;
+    return true;
+}
+
+void weir_pool_clear(struct weir_pool *p)
+{
     destroy_made(p, 0, p->slot_count);
     p->target = 0;
     atomic_store_explicit(&p->live, 0, memory_order_relaxed);
@@ -169,7 +185,7 @@ double weir_pool_busy(struct weir_pool *p, struct weir_pool_load *last, uint64_t
     for (unsigned i = 0; i < p->slot_count; i++) {
         if (p->workers[i] == NULL)
             continue;
-        idle += uv_metrics_idle_time(&p->workers[i]->loop);
+        idle += weir_worker_idle_ns(p->workers[i], now_ns);
         workers++;
     }
     double span = (double)(now_ns - last->at_ns) * workers;

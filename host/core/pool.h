@@ -41,8 +41,11 @@ struct weir_pool {
 int weir_pool_resize(struct weir_pool *p, unsigned size, struct weir_err *reterr);
 /* Destroys workers that have left; returns how many are still there, retiring ones included. Control thread. */
 unsigned weir_pool_reap(struct weir_pool *p);
-/* Waits for workers that were told to leave, and destroys them all. Control thread. */
+/* The end, in two steps, since a worker may post to one of another pool until its thread has ended: waits for the threads, which were told to
+ * leave (or asks whether they have); then, when those of all pools have ended, destroys the workers. Control thread. */
 void weir_pool_join(struct weir_pool *p);
+bool weir_pool_gone(const struct weir_pool *p);
+void weir_pool_clear(struct weir_pool *p);
 /* Gives `orders` to every worker. Control thread. */
 void weir_pool_order(struct weir_pool *p, unsigned orders);
 /* Whether every worker says it is quiet. Control thread. */

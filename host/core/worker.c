@@ -33,7 +33,20 @@ void weir_worker_post(struct weir_worker *w, struct weir_message *m)
 
 uint64_t weir_worker_now(struct weir_worker *w)
 {
-    return w->now_ns = weir_clock_ns();
+    w->now_ns = weir_clock_ns();
+    uint64_t parked = atomic_load_explicit(&w->parked_ns, memory_order_relaxed);
+    if (parked != 0) { /* the first reading since the poll: a callback of the loop, or the end of the poll */
+        atomic_store_explicit(&w->parked_ns, 0, memory_order_relaxed);
+        weir_hist_add_relaxed(&w->idle_ns, w->now_ns - parked);
+    }
+    return w->now_ns;
+}
+
+uint64_t weir_worker_idle_ns(const struct weir_worker *w, uint64_t now_ns)
+{
+    uint64_t idle = atomic_load_explicit(&w->idle_ns, memory_order_relaxed);
+    uint64_t parked = atomic_load_explicit(&w->parked_ns, memory_order_relaxed);
+    return idle + (parked != 0 && now_ns > parked ? now_ns - parked : 0);
 }
 
 void weir_worker_order(struct weir_worker *w, unsigned orders)
@@ -313,6 +326,7 @@ static void poll_loop(struct weir_worker *w)
     bool takes = takes_shared(w); /* else a wake-up for others' work would end here */
     if (takes)
         weir_pool_park(w->pool, w);
+    atomic_store_explicit(&w->parked_ns, weir_worker_now(w), memory_order_relaxed);
     uv_run(&w->loop, timer_is_due(w) || has_work(w) ? UV_RUN_NOWAIT : UV_RUN_ONCE);
     weir_worker_now(w);
     if (takes && weir_pool_unpark(w->pool, w))
@@ -406,7 +420,6 @@ static int make_loop(struct weir_worker *w, struct weir_err *reterr)
     int rc = uv_loop_init(&w->loop);
     if (rc < 0)
         return weir_err_set(reterr, WEIR_E_IO, "worker %u: no event loop: %s", w->index, uv_strerror(rc));
-    uv_loop_configure(&w->loop, UV_METRICS_IDLE_TIME); /* for weir_pool_busy; a libuv that can't says so by never being idle */
     rc = weir_inbox_init(&w->inbox, &w->loop);
     if (rc < 0) {
         uv_loop_close(&w->loop);
@@ -504,6 +517,13 @@ int weir_worker_start(struct weir_worker *w, struct weir_err *reterr)
     return WEIR_OK;
 }
 
+void weir_worker_join(struct weir_worker *w)
+{
+    if (atomic_load_explicit(&w->state, memory_order_acquire) != WEIR_WORKER_NEW && !w->joined)
+        pthread_join(w->thread, NULL);
+    w->joined = true;
+}
+
 void weir_worker_destroy(struct weir_worker *w)
 {
     if (w == NULL)
@@ -511,7 +531,7 @@ void weir_worker_destroy(struct weir_worker *w)
     if (atomic_load_explicit(&w->state, memory_order_acquire) == WEIR_WORKER_NEW)
         close_loop(w); /* no thread has it */
     else
-        pthread_join(w->thread, NULL);
+        weir_worker_join(w);
     weir_inbox_drain(&w->inbox); /* what came back to it late; its thread has ended, so this one stands in */
     w->pool->event_ids[w->index - w->pool->first_slot] = w->next_event_id; /* ids go on where they ended */
     free_sources(w);

@@ -44,6 +44,9 @@ struct weir_worker {
     struct weir_graph *graph; /* [const] */
     struct weir_seat **seats; /* [const] by stage index; the slot's, they outlive the worker */
     pthread_t thread;         /* [owner: control] */
+    bool joined;              /* [owner: control] */
+    _Atomic uint64_t idle_ns; /* [atomic relaxed, one writer] time parked, up to the last time */
+    _Atomic uint64_t parked_ns; /* [atomic relaxed, one writer] since when it is parked; 0: it is not */
     struct weir_inbox inbox;
     _Atomic int state;        /* [atomic acq/rel] enum weir_worker_state */
     _Atomic unsigned orders;  /* [atomic acq/rel] given by control */
@@ -55,7 +58,7 @@ struct weir_worker {
     bool leaving;             /* [pool mu] its wake-up handle is closed */
 
     /* [owner: worker] from here on */
-    uv_loop_t loop;             /* its idle time may be read by control */
+    uv_loop_t loop;
     uint64_t now_ns;            /* the last reading of the clock */
     struct weir_seat **by_rank; /* farthest downstream first */
     size_t words;               /* of the bit sets, which are by rank */
@@ -83,6 +86,8 @@ int weir_worker_start(struct weir_worker *w, struct weir_err *reterr);
 void weir_worker_order(struct weir_worker *w, unsigned orders);
 /* Whether it has obeyed all its orders and no source of its has anything under way. Any thread. */
 bool weir_worker_quiet(const struct weir_worker *w);
+/* Waits for the end of its thread, if it was started. Control thread. */
+void weir_worker_join(struct weir_worker *w);
 /* Joins a worker that is GONE or was never started, closes its handlers and frees it. Takes NULL. Control thread. */
 void weir_worker_destroy(struct weir_worker *w);
 
@@ -90,6 +95,8 @@ void weir_worker_destroy(struct weir_worker *w);
 void weir_worker_post(struct weir_worker *w, struct weir_message *m);
 /* Reads the clock and keeps it in now_ns. For callbacks of the loop, which may come long after the last reading. Worker thread. */
 uint64_t weir_worker_now(struct weir_worker *w);
+/* How long it has been parked in all, up to `now_ns`. Any thread. */
+uint64_t weir_worker_idle_ns(const struct weir_worker *w, uint64_t now_ns);
 /* Sends what was emitted to other pools; otherwise at the end of the turn, or when it gets old. Worker thread. */
 void weir_worker_flush(struct weir_worker *w);
 /* The same when that is due by age. Worker thread. */

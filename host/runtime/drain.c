@@ -72,12 +72,16 @@ void weir_drain_hurry(struct weir_drain *d, uint64_t now_ns)
     enter(d, WEIR_DRAIN_CANCELLING, now_ns + cancel_ns, WEIR_ORDER_CANCEL);
 }
 
-static bool workers_left(struct weir_graph *g)
+/* Destroys the workers once the last one of all pools has ended: until then any may have something for another. Returns whether
+ * that is done. */
+static bool end_workers(struct weir_graph *g)
 {
-    unsigned left = 0;
     for (size_t i = 0; i < g->pool_count; i++)
-        left += weir_pool_reap(&g->pools[i]);
-    return left > 0;
+        if (!weir_pool_gone(&g->pools[i]))
+            return false;
+    for (size_t i = 0; i < g->pool_count; i++)
+        weir_pool_clear(&g->pools[i]);
+    return true;
 }
 
 bool weir_drain_step(struct weir_drain *d, uint64_t now_ns)
@@ -97,7 +101,7 @@ bool weir_drain_step(struct weir_drain *d, uint64_t now_ns)
             enter(d, WEIR_DRAIN_LEAVING, now_ns + leave_ns, WEIR_ORDER_LEAVE);
         break;
     case WEIR_DRAIN_LEAVING:
-        d->stuck = workers_left(d->graph);
+        d->stuck = !end_workers(d->graph);
         if (!d->stuck || late)
             d->phase = WEIR_DRAIN_DONE;
         break;

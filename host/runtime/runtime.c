@@ -127,6 +127,8 @@ static void undo_start(struct weir_runtime *rt)
         weir_pool_order(&rt->graph->pools[i], WEIR_ORDER_STOP_SOURCES | WEIR_ORDER_CANCEL | WEIR_ORDER_LEAVE);
     for (size_t i = 0; i < rt->graph->pool_count; i++)
         weir_pool_join(&rt->graph->pools[i]);
+    for (size_t i = 0; i < rt->graph->pool_count; i++)
+        weir_pool_clear(&rt->graph->pools[i]);
 }
 
 int weir_runtime_start(struct weir_runtime *rt, struct weir_err *reterr)

@@ -112,6 +112,7 @@ static void joining_ends_workers_that_were_told_to_leave(void **state)
     assert_int_equal(weir_pool_resize(p, 3, NULL), WEIR_OK);
     weir_pool_order(p, WEIR_ORDER_STOP_SOURCES | WEIR_ORDER_CANCEL | WEIR_ORDER_LEAVE);
     weir_pool_join(p);
+    weir_pool_clear(p);
     assert_int_equal(p->target, 0);
     assert_int_equal(weir_pool_reap(p), 0);
     rig_destroy(r);

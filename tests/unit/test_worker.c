@@ -17,7 +17,8 @@ int __wrap_uv_async_send(uv_async_t *handle);
 
 static _Thread_local size_t locks, polls, wakes; /* of this thread */
 static _Atomic size_t all_polls;                 /* of all workers */
-static const uv_async_t *_Atomic watched;        /* whose wake-ups count in watched_wakes */
+static _Atomic bool late_runs;            /* time passes between a worker's last look for work and its poll */
+static const uv_async_t *_Atomic watched; /* whose wake-ups count in watched_wakes */
 static _Atomic size_t watched_wakes;
 
 int __wrap_pthread_mutex_lock(pthread_mutex_t *mu)
@@ -26,11 +27,20 @@ int __wrap_pthread_mutex_lock(pthread_mutex_t *mu)
     return __real_pthread_mutex_lock(mu);
 }
 
+static void pass_time(uint64_t ns)
+{
+    uint64_t until = weir_clock_ns() + ns;
+    while (weir_clock_ns() < until)
+        ;
+}
+
 int __wrap_uv_run(uv_loop_t *loop, uv_run_mode mode)
 {
     polls++;
     if (weir_worker_current() != NULL)
         atomic_fetch_add(&all_polls, 1);
+    if (atomic_load(&late_runs) && weir_worker_current() != NULL && mode == UV_RUN_ONCE)
+        pass_time(2 * WEIR_NS_PER_MS);
     return __real_uv_run(loop, mode);
 }
 
@@ -175,15 +185,6 @@ static void a_parked_worker_gets_one_wake_up_per_burst(void **state)
 
 /* ---- concurrency ---- */
 
-static _Atomic int running_now, running_most;
-
-static void note_running(void)
-{
-    int now = atomic_fetch_add(&running_now, 1) + 1, most = atomic_load(&running_most);
-    while (now > most && !atomic_compare_exchange_weak(&running_most, &most, now))
-        ;
-}
-
 /* Suspended for 1 ms. Its timer is due before the poll at times: what the end of the call makes possible must
  * not wait for the next event. */
 static enum weir_reason suspend(struct rig_handler *h, struct weir_event *ev)
@@ -216,16 +217,36 @@ static void saturated_stages_wait_without_spinning(void **state)
     assert_true(count < 10000); /* some polls for each of 400 ticks; a spin makes a million */
 }
 
+/* The loop runs the timers that came due since before it polls; what they made possible has to be seen. */
+static void a_timer_that_is_due_just_before_the_poll_does_not_let_it_sleep(void **state)
+{
+    (void)state;
+    struct rig *r = rig_create(2, 1);
+    struct rig_feed feed = {.total = 20};
+    rig_pool(r, 0, "main", 1, false);
+    rig_source(r, 0, "feed", 0, &feed);
+    rig_stage(r, 1, "slow", 0, suspend, NULL)->concurrency = 1;
+    rig_wire_one(r, 0, "out", 1);
+    rig_finish(r);
+    atomic_store(&late_runs, true);
+    rig_start(r);
+    rig_feed_wait(r, &feed, 1);
+    rig_drain(r);
+    atomic_store(&late_runs, false);
+    assert_int_equal(rig_ledger(r, 1).handled, 20);
+    rig_stop(r);
+    rig_destroy(r);
+}
+
 static enum weir_reason hold(struct rig_handler *h, struct weir_event *ev)
 {
-    note_running();
-    return rig_keep(h, ev, 10 * WEIR_NS_PER_S); /* until it is cancelled */
+    return rig_keep(h, ev, 1000 * WEIR_NS_PER_S); /* until it is cancelled */
 }
 
 static bool both_run(void *arg)
 {
-    (void)arg;
-    return atomic_load(&running_now) == 2;
+    struct rig *r = arg;
+    return rig_ledger(r, 1).running == 2;
 }
 
 static void emit_one(struct rig_task *t, struct weir_worker *w)
@@ -243,13 +264,12 @@ static void what_a_saturated_worker_can_t_take_another_does(void **state)
     rig_stage(r, 1, "held", 0, hold, NULL)->concurrency = 1;
     rig_wire_one(r, 0, "out", 1);
     rig_finish(r);
-    atomic_store(&running_now, 0);
     rig_start(r);
     for (int i = 0; i < 2; i++) { /* both from the same worker */
         struct rig_task task = {.run = emit_one};
         rig_run_on(r->g->pools[0].workers[0], &task);
     }
-    rig_wait(r, both_run, NULL);
+    rig_wait(r, both_run, r);
     assert_int_equal(rig_ledger(r, 1).running, 2);
     rig_stop(r);
     assert_int_equal(rig_ledger(r, 1).reasons[WEIR_REASON_CANCELLED], 2);
@@ -273,12 +293,84 @@ static void what_waits_behind_a_suspended_call_goes_to_others(void **state)
     rig_stage(r, 1, "held", 0, hold, NULL)->concurrency = 1;
     rig_wire_one(r, 0, "out", 1);
     rig_finish(r);
-    atomic_store(&running_now, 0);
     rig_start(r);
     struct rig_task task = {.run = emit_two};
     rig_run_on(r->g->pools[0].workers[0], &task);
-    rig_wait(r, both_run, NULL);
+    rig_wait(r, both_run, r);
     rig_stop(r);
+    rig_destroy(r);
+}
+
+static bool one_runs_and_all_sleep(void *arg)
+{
+    struct rig *r = arg;
+    return rig_ledger(r, 1).running == 1 && atomic_load(&r->g->pools[1].parked_count) == 2;
+}
+
+static void emit_held(struct rig_task *t, struct weir_worker *w)
+{
+    (void)t;
+    assert_int_equal(weir_port_emit(w->seats[0], &w->graph->stages[0].ports[0], rig_event(w, 1), NULL),
+                     WEIR_VERDICT_ACCEPTED);
+}
+
+/* One for a stage that both workers can serve, then one for the stage that the newest parked one can't: a
+ * single wake-up goes out. */
+static void emit_free_and_held(struct rig_task *t, struct weir_worker *w)
+{
+    assert_int_equal(weir_port_emit(w->seats[0], &w->graph->stages[0].ports[1], rig_event(w, 1), NULL),
+                     WEIR_VERDICT_ACCEPTED);
+    emit_held(t, w);
+}
+
+static void a_woken_worker_passes_on_what_it_can_t_take(void **state)
+{
+    (void)state;
+    struct rig *r = rig_create(3, 2);
+    rig_pool(r, 0, "main", 1, false);
+    rig_pool(r, 1, "other", 2, false);
+    rig_stage(r, 0, "feed", 0, rig_handled, NULL);
+    rig_stage(r, 1, "held", 1, hold, NULL)->concurrency = 1;
+    rig_stage(r, 2, "free", 1, rig_handled, NULL);
+    rig_wire_one(r, 0, "held", 1);
+    rig_wire_one(r, 0, "free", 2);
+    rig_finish(r);
+    rig_start(r);
+    rig_run_on(r->g->pools[0].workers[0], &(struct rig_task){.run = emit_held});
+    rig_wait(r, one_runs_and_all_sleep, r);
+    rig_run_on(r->g->pools[0].workers[0], &(struct rig_task){.run = emit_free_and_held});
+    rig_wait(r, both_run, r);
+    rig_stop(r);
+    assert_int_equal(rig_ledger(r, 2).handled, 1);
+    rig_destroy(r);
+}
+
+static bool pool_is_quiet(void *arg)
+{
+    return weir_pool_quiet(arg);
+}
+
+static void a_cancelled_pool_begins_nothing(void **state)
+{
+    (void)state;
+    struct rig *r = rig_create(2, 2);
+    rig_pool(r, 0, "main", 1, false);
+    rig_pool(r, 1, "other", 2, false);
+    rig_stage(r, 0, "feed", 0, rig_handled, NULL);
+    rig_stage(r, 1, "held", 1, hold, NULL);
+    rig_wire_one(r, 0, "held", 1);
+    rig_finish(r);
+    rig_start(r);
+    weir_pool_order(&r->g->pools[1], WEIR_ORDER_STOP_SOURCES | WEIR_ORDER_CANCEL);
+    rig_wait(r, pool_is_quiet, &r->g->pools[1]);
+    for (int i = 0; i < 5; i++)
+        rig_run_on(r->g->pools[0].workers[0], &(struct rig_task){.run = emit_held});
+    rig_run_on(r->g->pools[1].workers[0],
+               &(struct rig_task){.run = emit_held}); /* a late answer could make one, too */
+    rig_stop(r);
+    struct weir_ledger_sum sum = rig_ledger(r, 1);
+    assert_int_equal(sum.reasons[WEIR_REASON_SHUTDOWN], 6);
+    assert_int_equal(sum.service_ns.count, 0); /* none began */
     rig_destroy(r);
 }
 
@@ -421,8 +513,11 @@ int main(void)
         TEST(a_hop_inside_a_pool_takes_no_lock_and_calls_no_system),
         TEST(a_parked_worker_gets_one_wake_up_per_burst),
         TEST(saturated_stages_wait_without_spinning),
+        TEST(a_timer_that_is_due_just_before_the_poll_does_not_let_it_sleep),
         TEST(what_a_saturated_worker_can_t_take_another_does),
         TEST(what_waits_behind_a_suspended_call_goes_to_others),
+        TEST(a_woken_worker_passes_on_what_it_can_t_take),
+        TEST(a_cancelled_pool_begins_nothing),
         TEST(a_batch_is_no_larger_than_the_stage_allows),
         TEST(cancelling_ends_calls_queues_and_waits),
         TEST(making_one_survives_any_failed_allocation),
