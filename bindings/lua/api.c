@@ -8,6 +8,7 @@
 #include "core/event.h"
 #include "lua/call.h"
 #include "lua/config.h"
+#include "lua/convert.h"
 
 #ifndef WEIR_VERSION
 #define WEIR_VERSION "0.1.0"
@@ -60,8 +61,8 @@ WEIR_L_RAISES static int l_meta(lua_State *L)
         lua_pushnumber(L, ((lua_Number)ev->deadline_ns - (lua_Number)now) / 1e9);
         lua_setfield(L, -2, "deadline");
     }
-    if (ev->key != 0) {
-        lua_pushinteger(L, (lua_Integer)ev->key);
+    if (ev->key_value.kind != WEIR_VALUE_NIL) {
+        weir_convert_push(L, ev->key_value, 0);
         lua_setfield(L, -2, "key");
     }
     lua_pushinteger(L, (lua_Integer)ev->source);

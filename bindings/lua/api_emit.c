@@ -25,7 +25,7 @@ struct options {
     int class_index; /* -1: inherited */
     bool has_deadline;
     uint64_t deadline_ns;
-    uint64_t key;
+    bool has_key; /* it is read again when the event is encoded */
 };
 
 WEIR_L_RAISES static int unknown_port(lua_State *L, const struct weir_vm *vm)
@@ -61,25 +61,15 @@ WEIR_L_RAISES static struct weir_port *find_port(lua_State *L, const struct weir
     return NULL;
 }
 
-/* The value at the top as a hash, 0 for nil. Takes a reference of its own away again. */
-WEIR_L_RAISES static uint64_t read_key(lua_State *L, struct weir_vm *vm)
+WEIR_L_RAISES static void check_key(lua_State *L)
 {
-    struct weir_encoded enc;
-    struct weir_value v;
     int type = lua_type(L, -1);
     if (type != LUA_TSTRING && type != LUA_TNUMBER && type != LUA_TBOOLEAN)
         luaL_error(L, "weir.emit: the key must be a string, a number or a boolean, it is a %s",
                    luaL_typename(L, -1));
-    vm->buffer.len = 0;
-    weir_convert_encode(L, -1, "key", &enc);
-    if (!weir_convert_take(vm, &enc, &v))
-        luaL_error(L, "weir.emit: out of memory");
-    uint64_t hash = weir_value_hash(v, NULL);
-    weir_value_unref(v);
-    return hash;
 }
 
-WEIR_L_RAISES static void read_option(lua_State *L, struct weir_vm *vm, struct options *o)
+WEIR_L_RAISES static void read_option(lua_State *L, struct options *o)
 {
     const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
     if (strcmp(name, "class") == 0) {
@@ -91,13 +81,14 @@ WEIR_L_RAISES static void read_option(lua_State *L, struct weir_vm *vm, struct o
         o->has_deadline = true;
         o->deadline_ns = weir_clock_ns() + (uint64_t)(seconds * 1e9);
     } else if (strcmp(name, "key") == 0) {
-        o->key = read_key(L, vm);
+        check_key(L);
+        o->has_key = true;
     } else {
         luaL_error(L, "weir.emit: there is no option '%s'; it takes class, deadline, key", name);
     }
 }
 
-WEIR_L_RAISES static void read_options(lua_State *L, struct weir_vm *vm, struct options *o)
+WEIR_L_RAISES static void read_options(lua_State *L, struct options *o)
 {
     *o = (struct options){.class_index = -1};
     if (lua_isnoneornil(L, 3))
@@ -106,7 +97,7 @@ WEIR_L_RAISES static void read_options(lua_State *L, struct weir_vm *vm, struct 
         luaL_error(L, "weir.emit: the options must be a table, they are a %s", luaL_typename(L, 3));
     lua_pushnil(L);
     while (lua_next(L, 3)) {
-        read_option(L, vm, o);
+        read_option(L, o);
         lua_pop(L, 1);
     }
 }
@@ -115,7 +106,7 @@ WEIR_L_RAISES static void read_options(lua_State *L, struct weir_vm *vm, struct 
 struct parcel {
     struct weir_port *port;
     struct options options;
-    struct weir_encoded value, vars;
+    struct weir_encoded value, vars, key;
     bool has_vars;
 };
 
@@ -134,17 +125,19 @@ static struct weir_event *make_event(struct weir_call *call, const struct parcel
                                      struct weir_event *holder)
 {
     struct weir_vm *vm = call->vm;
-    struct weir_value value = WEIR_VALUE_NOTHING, vars = WEIR_VALUE_NOTHING;
+    struct weir_value value = WEIR_VALUE_NOTHING, vars = WEIR_VALUE_NOTHING, key = WEIR_VALUE_NOTHING;
     struct weir_event *ev = NULL;
-    if (weir_convert_take(vm, &p->value, &value) && (!p->has_vars || weir_convert_take(vm, &p->vars, &vars)))
+    if (weir_convert_take(vm, &p->value, &value) && (!p->has_vars || weir_convert_take(vm, &p->vars, &vars)) &&
+        (!p->options.has_key || weir_convert_take(vm, &p->key, &key)))
         ev = weir_event_create_from(vm->seat->worker, holder != NULL ? holder : call->one);
     if (ev == NULL) {
         weir_value_unref(value);
         weir_value_unref(vars);
+        weir_value_unref(key);
         return NULL;
     }
     ev->value = value;
-    ev->key = p->options.key;
+    weir_event_set_key(ev, key);
     if (p->options.class_index >= 0)
         ev->class_index = (uint8_t)p->options.class_index;
     if (p->options.has_deadline)
@@ -234,9 +227,13 @@ WEIR_L_RAISES static int l_emit(lua_State *L)
     struct parcel p;
     p.port = find_port(L, vm);
     p.has_vars = false;
-    read_options(L, vm, &p.options);
+    read_options(L, &p.options);
     vm->buffer.len = 0;
     weir_convert_encode(L, 2, "event", &p.value);
+    if (p.options.has_key) {
+        lua_getfield(L, 3, "key");
+        weir_convert_encode(L, -1, "key", &p.key);
+    }
     struct weir_event *holder = NULL;
     if (p.value.request != NULL) {
         if (p.port->edge_count > 1)

@@ -1,5 +1,6 @@
 #include "core/event.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -46,11 +47,19 @@ struct weir_event *weir_event_create_from(struct weir_worker *w, const struct we
     return ev;
 }
 
+void weir_event_set_key(struct weir_event *ev, struct weir_value key)
+{
+    ev->key_value = key;
+    ev->key = weir_value_hash(key, NULL);
+}
+
 void weir_event_free(struct weir_worker *w, struct weir_event *ev)
 {
     if (ev == NULL)
         return;
+    assert(ev->request == NULL); /* somebody waits for its answer */
     weir_value_unref(ev->value);
+    weir_value_unref(ev->key_value);
     if (w->free_count < free_max) {
         weir_list_prepend(&w->free_events, &ev->node);
         w->free_count++;

@@ -27,7 +27,8 @@ struct weir_event {
     uint64_t enqueued_ns;         /* when its queue accepted it */
     uint64_t started_ns;          /* when its handler started */
     uint64_t source;              /* which stream of which source (a connection); inherited */
-    uint64_t key;                 /* hash of the key given by emit; 0: none */
+    struct weir_value key_value;  /* the key given by emit; nil: none; holds a reference */
+    uint64_t key;                 /* its hash; 0: none */
     struct weir_trace trace;      /* inherited */
     uint32_t bytes;               /* what it counts for in its queue */
     uint8_t class_index;          /* 0 is the highest; inherited */
@@ -38,7 +39,9 @@ struct weir_event {
 struct weir_event *weir_event_create(struct weir_worker *w);
 /* The same with class, deadline, arrival, source and trace of `parent`. */
 struct weir_event *weir_event_create_from(struct weir_worker *w, const struct weir_event *parent);
-/* Frees it and its reference to the value. It must hold no request any more. The thread of worker `w`, which need not have made it. Takes NULL. */
+/* Takes the reference `key` as the event's key, which has none yet. */
+void weir_event_set_key(struct weir_event *ev, struct weir_value key);
+/* Frees it and its references to value and key. It must hold no request any more. The thread of worker `w`, which need not have made it. Takes NULL. */
 void weir_event_free(struct weir_worker *w, struct weir_event *ev);
 
 #endif

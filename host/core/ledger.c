@@ -1,5 +1,6 @@
 #include "core/ledger.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static int64_t sum_cell(struct weir_ledger *const *ledgers, size_t n, size_t offset)
@@ -29,7 +30,7 @@ void weir_ledger_read(struct weir_ledger *const *ledgers, size_t n, struct weir_
     sum->accepted = SUM(accepted);
     sum->offered = SUM(offered);
     int64_t ended = sum->handled + sum->failed + sum->expired + sum->dropped + sum->running + sum->queued;
-    sum->unsettled = (sum->accepted - ended) + (sum->offered - sum->accepted - sum->rejected);
+    sum->unsettled = llabs(sum->accepted - ended) + llabs(sum->offered - sum->accepted - sum->rejected);
     for (size_t i = 0; i < n; i++) {
         for (size_t r = 0; r < WEIR_REASON_COUNT; r++)
             sum->reasons[r] += atomic_load_explicit(&ledgers[i]->reasons[r], memory_order_relaxed);

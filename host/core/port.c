@@ -165,7 +165,7 @@ static enum weir_verdict offer(struct weir_worker *w, const struct weir_overflow
         return WEIR_VERDICT_EXPIRED;
     }
     ev->bytes = event_bytes(ev);
-    bool behind_waiters = policy->policy == WEIR_OVERFLOW_WAIT && atomic_load_explicit(&q->shared.waiting, memory_order_relaxed) > 0;
+    bool behind_waiters = atomic_load_explicit(&q->shared.waiting, memory_order_relaxed) > 0; /* nobody overtakes them */
     enum weir_reason why = behind_waiters ? WEIR_REASON_FULL : weir_queue_reserve(q, ev->bytes);
     if (why != WEIR_REASON_NONE)
         return overflow(w, policy, seat, ev, em, why, hops);
@@ -183,6 +183,7 @@ static struct weir_event *copy_event(struct weir_worker *w, const struct weir_ev
     struct weir_event *copy = weir_event_create_from(w, ev);
     if (copy != NULL) {
         copy->value = weir_value_ref(ev->value);
+        copy->key_value = weir_value_ref(ev->key_value);
         copy->key = ev->key;
     }
     return copy;
@@ -196,7 +197,11 @@ static enum weir_verdict emit_to_all(struct weir_seat *from, struct weir_port *p
     for (size_t i = 0; i < port->edge_count; i++) {
         struct weir_edge *edge = &port->edges[i];
         struct weir_event *copy = copy_event(w, ev);
-        enum weir_verdict v = copy == NULL ? WEIR_VERDICT_NOMEM : offer(w, &edge->overflow, edge->target, copy, em, 0);
+        enum weir_verdict v = WEIR_VERDICT_NOMEM;
+        if (copy != NULL)
+            v = offer(w, &edge->overflow, edge->target, copy, em, 0);
+        else
+            count_rejected(&w->seats[edge->target->index]->ledger, WEIR_REASON_NOMEM);
         if (v == WEIR_VERDICT_PENDING) {
             pending++;
             continue;
@@ -217,10 +222,17 @@ static enum weir_verdict emit_to_all(struct weir_seat *from, struct weir_port *p
     return worst;
 }
 
+/* A request has one holder, so it can't go to a list; configuration and binding refuse it before. */
+static enum weir_verdict refuse_request(struct weir_event *ev)
+{
+    ev->request->refused = true;
+    return WEIR_VERDICT_REJECTED;
+}
+
 enum weir_verdict weir_port_emit(struct weir_seat *from, struct weir_port *port, struct weir_event *ev, struct weir_emission *em)
 {
     if (port->edge_count != 1)
-        return emit_to_all(from, port, ev, em);
+        return ev->request == NULL ? emit_to_all(from, port, ev, em) : refuse_request(ev);
     struct weir_edge *edge = &port->edges[0];
     enum weir_verdict v = offer(from->worker, &edge->overflow, edge->target, ev, em, 0);
     if (v == WEIR_VERDICT_ACCEPTED)

@@ -16,7 +16,7 @@ struct weir_worker;
 enum weir_verdict {
     WEIR_VERDICT_ACCEPTED,
     WEIR_VERDICT_FULL,
-    WEIR_VERDICT_REJECTED, /* by the gate; reserved for admission controllers */
+    WEIR_VERDICT_REJECTED, /* by the gate, or a request to a fan-out */
     WEIR_VERDICT_EXPIRED,
     WEIR_VERDICT_CLOSED,
     WEIR_VERDICT_NOMEM,

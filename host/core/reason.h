@@ -9,6 +9,8 @@
     X(ROUTED, rejected, "routed")       /* overflow: {route: …} offered it elsewhere */                      \
     X(TOO_LATE, rejected, "expired")    /* its deadline passed before, or while it waited for room */        \
     X(CLOSED, rejected, "closed")       /* the stage takes no more: the host stops */                        \
+    X(LEFT, rejected, "gone")           /* its client left while it waited for room */                       \
+    X(NOMEM, rejected, "memory")        /* no memory for the copy of a fan-out */                            \
     X(DEADLINE, expired, "deadline")    /* passed in the queue */                                            \
     X(MAX_AGE, expired, "max_age")      /* longer in the queue than it allows */                             \
     X(GONE, expired, "gone")            /* its client left */                                                \
@@ -17,7 +19,6 @@
     X(SHUTDOWN, dropped, "shutdown")    /* the drain time was over */                                        \
     X(ERROR, failed, "error")           /* the handler raised */                                             \
     X(MEMORY, failed, "memory")         /* the VM's memory limit, or the host's */                           \
-    X(LATE, failed, "deadline")         /* passed while the handler was suspended */                         \
     X(CANCELLED, failed, "shutdown")    /* the drain time was over while it ran */
 
 enum weir_reason {

@@ -128,14 +128,15 @@ void weir_waiter_sweep(struct weir_worker *w, bool all)
     WEIR_LIST_EACH(node, next, &w->waits)
     {
         struct weir_waiter *wt = WEIR_LIST_ENTRY(node, struct weir_waiter, worker_node);
-        if (!take_back(wt, all || w->now_ns > wt->until_ns))
+        bool late = w->now_ns > wt->until_ns;
+        if (!take_back(wt, all || late))
             continue;
         struct weir_stage *stage = wt->stage;
         struct weir_ledger *l = &w->seats[stage->index]->ledger;
         weir_ledger_add(&l->waiting, -1);
         weir_ledger_add(&l->offered, 1);
         weir_ledger_add(&l->rejected, 1);
-        weir_ledger_add(&l->reasons[all ? WEIR_REASON_CLOSED : WEIR_REASON_TOO_LATE], 1);
+        weir_ledger_add(&l->reasons[all ? WEIR_REASON_CLOSED : late ? WEIR_REASON_TOO_LATE : WEIR_REASON_LEFT], 1);
         finish(wt, all ? WEIR_VERDICT_CLOSED : WEIR_VERDICT_EXPIRED);
         weir_waiter_admit(w, stage); /* a smaller one behind it may fit */
     }

@@ -7,8 +7,8 @@
 #include "core/seat.h"
 #include "core/worker.h"
 
-static const uint64_t cancel_ns = 2 * WEIR_NS_PER_S; /* for a handler that blocks to come back */
-static const uint64_t leave_ns = 2 * WEIR_NS_PER_S;
+static const uint64_t cancel_ns = 300 * WEIR_NS_PER_MS; /* for a handler that blocks to come back */
+static const uint64_t leave_ns = 300 * WEIR_NS_PER_MS;
 
 static void order_all(struct weir_graph *g, unsigned orders)
 {

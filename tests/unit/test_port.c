@@ -268,6 +268,22 @@ static void finish_fan_out(void)
     w = rig_worker(rig, 0);
 }
 
+static void a_request_is_not_sent_to_a_list(void **state)
+{
+    (void)state;
+    finish_fan_out();
+    struct rig_request request;
+    rig_request_init(&request);
+    struct weir_event *ev = rig_event(w, 1);
+    ev->request = &request.r;
+    assert_int_equal(rig_emit(w, FEED, ev), WEIR_VERDICT_REJECTED);
+    assert_ptr_equal(ev->request, &request.r); /* still the sender's */
+    assert_true(request.r.refused);
+    assert_int_equal(atomic_load(&request.ended), 0);
+    ev->request = NULL;
+    weir_event_free(w, ev);
+}
+
 static void fan_out_gives_each_branch_a_copy(void **state)
 {
     (void)state;
@@ -361,6 +377,7 @@ int main(void)
         PORT_TEST(an_event_past_its_deadline_is_refused),
         PORT_TEST(wait_without_an_emission_answers_full),
         PORT_TEST(fan_out_gives_each_branch_a_copy),
+        PORT_TEST(a_request_is_not_sent_to_a_list),
         PORT_TEST(fan_out_returns_the_worst_verdict_and_its_branches_are_independent),
         PORT_TEST(fan_out_without_memory_refuses_what_it_can_t_copy),
         PORT_TEST(verdicts_have_texts),

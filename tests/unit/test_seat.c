@@ -130,7 +130,7 @@ static void an_error_ends_it_as_failed_even_after_a_refusal(void **state)
 static void a_passed_deadline_ends_it_as_expired(void **state)
 {
     (void)state;
-    assert_ends(100, 101, false, WEIR_REASON_LATE, WEIR_REQUEST_EXPIRED);
+    assert_ends(100, 101, false, WEIR_REASON_ERROR, WEIR_REQUEST_EXPIRED);
 }
 
 static void a_cancelled_call_ends_it_as_dropped(void **state)

@@ -236,6 +236,7 @@ static void a_wait_ends_when_nobody_waits_for_the_answer(void **state)
     atomic_store(&request.gone, true);
     weir_waiter_sweep(w, false);
     assert_int_equal(wait.verdict, WEIR_VERDICT_EXPIRED);
+    assert_int_equal(rig_ledger(rig, WORK).reasons[WEIR_REASON_LEFT], 1);
 }
 
 static void closing_ends_all_waits(void **state)

@@ -43,7 +43,7 @@ function weir.emit(port, event, options) end
 ---@field id integer unique in this process
 ---@field class string
 ---@field deadline? number seconds left; negative when it has passed; nil: none
----@field key? integer hash of the key given by emit; nil: none
+---@field key? string|number|boolean the key given by emit; nil: none
 ---@field source integer which stream of which source (a connection) it comes from
 ---@field age number seconds since the source made the first event of this line of work
 ---@field trace? string W3C traceparent; nil: none
