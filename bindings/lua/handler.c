@@ -35,6 +35,7 @@ struct weir_lua_handler {
     struct weir_list retired; /* [owner: worker] VMs that only end theirs */
     uint64_t retry_ns;        /* [owner: worker] no new VM could be made; not before then again */
     struct site sites[SITES]; /* [owner: worker] */
+    struct site replaced;     /* [owner: worker] the log line of a VM that was replaced; no hash */
 };
 
 static struct weir_lua_handler *handler_of(struct weir_handler *h)
@@ -114,6 +115,21 @@ void weir_lua_settle(struct weir_vm *vm)
     weir_vm_destroy(vm);
 }
 
+/* A script that needs too much does so with each event: one line a second. */
+static void log_replaced(struct weir_lua_handler *h, const char *where, size_t limit, uint64_t now)
+{
+    struct site *site = &h->replaced;
+    if (site->last_ns != 0 && now - site->last_ns < SITE_PAUSE_NS) {
+        site->left_out++;
+        return;
+    }
+    char fields[48];
+    snprintf(fields, sizeof fields, "{\"left_out\":%llu}", (unsigned long long)site->left_out);
+    weir_log(WEIR_LOG_WARN, where, fields, "a VM ran out of memory (limits.memory is %zu bytes) and was replaced", limit);
+    site->last_ns = now;
+    site->left_out = 0;
+}
+
 /* Puts a fresh VM in the place of a broken one. If none can be made the old one goes on: its state is whole,
  * only memory was short. */
 static void replace_vm(struct weir_lua_handler *h)
@@ -131,8 +147,7 @@ static void replace_vm(struct weir_lua_handler *h)
                  "no new VM could be made in place of one that ran out of memory: %s", err.text);
         return;
     }
-    weir_log(WEIR_LOG_WARN, where, NULL,
-             "a VM ran out of memory (limits.memory is %zu bytes) and was replaced", old->limit);
+    log_replaced(h, where, old->limit, now);
     h->vm = fresh;
     weir_list_append(&h->retired, &old->node);
     weir_lua_settle(old);

@@ -25,6 +25,10 @@ function M.handle(req)
         local t = os.clock()
         while os.clock() - t < 0.005 do end
         req:reply(200, "done")
+    elseif path == "/spin" then
+        local t = os.clock()
+        while os.clock() - t < 1 do end
+        req:reply(200, "too late")
     elseif path:match("^/file/") then
         req:reply{status = 200, file = path:sub(7)}
     else
@@ -157,6 +161,7 @@ describe("the HTTP source", function()
             assert.equal(case[1], a and a.status, case[2])
             assert.equal("close", a.headers.connection)
             assert.is_true(client:is_closed(), case[2])
+            assert.equal(case[1] == 405, a.headers.allow ~= nil)
             client:close()
         end
         check_ledger(host)
@@ -169,6 +174,24 @@ describe("the HTTP source", function()
         assert.equal(200, ask(host.port, get("/")).status)
         check_ledger(host)
         assert.equal(1, ledger(host, "page").failed)
+    end)
+
+    it("says 504 at the deadline while the handler runs and while others wait behind it", function()
+        local host = start("deadline: 200ms", "concurrency: 1")
+        local running, waiting = connect(host.port), connect(host.port)
+        local began = socket.gettime()
+        running:send(get("/spin"))
+        socket.sleep(0.02)
+        waiting:send(get("/"))
+        for _, client in ipairs{running, waiting} do
+            local a = client:answer()
+            assert.equal(504, a and a.status)
+            assert.equal("close", a.headers.connection)
+            assert.is_true(client:is_closed())
+            client:close()
+        end
+        assert.is_true(socket.gettime() - began < 0.9)
+        check_ledger(host)
     end)
 
     it("says 503 and when to come again to 100 clients at a queue of 1", function()
