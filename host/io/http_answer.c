@@ -25,7 +25,7 @@ static void finish(struct weir_http_conn *c)
     c->ex = NULL;
     ex->conn = NULL;
     c->state = WEIR_HTTP_IDLE;
-    weir_http_exchange_unref(ex, true);
+    weir_http_exchange_end(ex);
     if (again) {
         weir_http_conn_set_timer(c, WEIR_HTTP_TIMER_IDLE);
         weir_http_conn_advance(c);
@@ -121,6 +121,7 @@ bool weir_http_conn_hold(struct weir_http_exchange *ex, const struct weir_http_p
     if (ex->conn == NULL)
         return false;
     ex->producer = producer;
+    weir_http_deadline_end(ex);
     ex->conn->state = WEIR_HTTP_ANSWERING;
     weir_http_conn_clear_timer(ex->conn);
     weir_http_conn_watch(ex->conn);
@@ -136,10 +137,11 @@ void weir_http_conn_answer(struct weir_http_exchange *ex)
         if (ex->producer != NULL)
             ex->producer->cut(ex, WEIR_E_CLOSED);
         else
-            weir_http_exchange_unref(ex, true);
+            weir_http_exchange_end(ex);
         return;
     }
     c->state = WEIR_HTTP_ANSWERING;
+    weir_http_deadline_end(ex);
     weir_http_conn_clear_timer(c);
     if (ex->out.failed) {
         ex->status = 500;

@@ -84,26 +84,34 @@ static void mark_gone(struct weir_http_exchange *ex)
     weir_http_count(&ex->server->counts.gone, 1);
 }
 
+void weir_http_conn_part(struct weir_http_exchange *ex, int rc)
+{
+    ex->conn = NULL;
+    weir_http_deadline_end(ex);
+    atomic_store_explicit(&ex->gone, true, memory_order_relaxed);
+    if (takes_body(ex))
+        ex->in.failed = rc;
+    weir_http_intake_serve(ex);
+}
+
 /* The connection of an exchange is no more. */
 static void abandon(struct weir_http_exchange *ex, enum weir_http_state state, int rc)
 {
     ex->conn = NULL;
     if (state == WEIR_HTTP_READING) {
-        weir_http_exchange_unref(ex, true);
+        weir_http_exchange_end(ex);
         return;
     }
     mark_gone(ex);
     if (state == WEIR_HTTP_OUT) {
-        if (ex->in.failed == 0 && takes_body(ex))
-            ex->in.failed = rc;
-        weir_http_intake_serve(ex);
+        weir_http_conn_part(ex, rc);
         return;
     }
     weir_http_answer_log(ex);
     if (ex->producer != NULL)
         ex->producer->cut(ex, rc);
     else
-        weir_http_exchange_unref(ex, true);
+        weir_http_exchange_end(ex);
 }
 
 static void on_closed(uv_handle_t *handle)
@@ -180,6 +188,7 @@ static void hand_over(struct weir_http_conn *c)
         r->body = (struct weir_http_text){ex->body.len > 0 ? ex->body.data : "", ex->body.len};
         r->base.size += ex->body.len;
     }
+    weir_http_deadline_start(ex);
     s->on_request(s, r, s->arg);
 }
 

@@ -125,7 +125,9 @@ struct weir_http_exchange {
     struct weir_http_conn *conn;     /* [owner: loop] NULL: gone */
     _Atomic bool gone;               /* [atomic relaxed] a hint for the holder; orders nothing */
     _Atomic unsigned refs; /* [atomic acq/rel] 1, and 1 for each message on its way to a holder's worker */
-    struct weir_list node; /* [owner: loop] of the server's free list */
+    struct weir_list node; /* [owner: loop] of the server's free list; while OUT of its list `out` */
+    struct weir_http_exchange *late; /* [owner: loop] the one whose deadline passed, which this one answers
+                                        instead: a reference. NULL: none */
     struct weir_message message;    /* takes the answer to the loop */
     struct weir_http_parser parser; /* [owner: loop]; its end results are [const] once the request is out */
     struct weir_strbuf body;        /* [owner: loop] */
@@ -170,10 +172,13 @@ struct weir_http_server {
     struct weir_list sockets, conns;
     struct weir_list timers[WEIR_HTTP_TIMER_COUNT];
     uint64_t durations[WEIR_HTTP_TIMER_COUNT];
+    struct weir_list out; /* exchanges that have a deadline and no answer yet, oldest first */
     struct weir_list free;
     size_t free_count, conn_count, refused_count;
+    size_t exchange_count; /* not ended: somebody may still send their answers here */
     uint64_t next_id, next_conn;
     uv_timer_t sweep, resume;     /* the timeouts; accepting again after a failure */
+    uv_timer_t deadline;          /* runs while `out` has had something since it was started */
     bool closed, paused, reading; /* reading: read_buffer is in use */
     uint64_t complained_ns;       /* when the log last heard of a failure to accept */
     char *read_buffer;
@@ -207,6 +212,9 @@ void weir_http_conn_clear_timer(struct weir_http_conn *c);
 void weir_http_conn_timed_out(struct weir_http_conn *c, enum weir_http_timer kind);
 /* The server stops: takes what an idle one has sent, closes it if that is nothing. */
 void weir_http_conn_stop(struct weir_http_conn *c);
+/* Parts a request that is OUT from its connection: what its holder answers goes nowhere. `rc` is told to who
+ * reads its body. */
+void weir_http_conn_part(struct weir_http_exchange *ex, int rc);
 /* Closes it now; `rc` is told to who streams an answer or a body. */
 void weir_http_conn_close(struct weir_http_conn *c, int rc);
 /* After an answer: parses what came meanwhile. */
@@ -232,9 +240,21 @@ void weir_http_conn_write(struct weir_http_conn *c);
 /* Writes the access log's line. */
 void weir_http_answer_log(struct weir_http_exchange *ex);
 
+/* ---- http_deadline.c ---- */
+
+void weir_http_deadline_init(struct weir_http_server *s);
+/* The exchange is OUT from now on: answers 504 when its time is over before its answer begins. */
+void weir_http_deadline_start(struct weir_http_exchange *ex);
+static inline void weir_http_deadline_end(struct weir_http_exchange *ex)
+{
+    weir_list_remove(&ex->node);
+}
+
 /* ---- http_exchange.c ---- */
 
 struct weir_http_exchange *weir_http_exchange_create(struct weir_http_server *s, struct weir_http_conn *c);
+/* The loop is through with it, and so is its holder: gives up its first reference. Loop thread. */
+void weir_http_exchange_end(struct weir_http_exchange *ex);
 /* Gives up one reference: on the loop's thread recycled, elsewhere freed. */
 void weir_http_exchange_unref(struct weir_http_exchange *ex, bool on_loop);
 void weir_http_exchange_free(struct weir_http_exchange *ex);

@@ -77,6 +77,7 @@ struct weir_http_exchange *weir_http_exchange_create(struct weir_http_server *s,
     ex->conn = c;
     atomic_init(&ex->gone, false);
     atomic_init(&ex->refs, 1);
+    s->exchange_count++;
     weir_list_init(&ex->node);
     ex->out_pos = ex->head_len = 0;
     ex->producer = NULL;
@@ -85,6 +86,7 @@ struct weir_http_exchange *weir_http_exchange_create(struct weir_http_server *s,
     ex->end = -1;
     ex->keep_alive = ex->closes = false;
     ex->file = NULL;
+    ex->late = NULL;
     struct weir_http_room room = {
         .headers = ex->headers,
         .header_cap = WEIR_HTTP_EXCHANGE_HEADERS,
@@ -110,6 +112,8 @@ void weir_http_exchange_unref(struct weir_http_exchange *ex, bool on_loop)
         atomic_fetch_sub_explicit(&ex->refs, 1, memory_order_acq_rel) != 1)
         return;
     struct weir_http_server *s = ex->server;
+    if (ex->late != NULL)
+        weir_http_exchange_unref(ex->late, on_loop);
     weir_value_unref(ex->r.vars);
     weir_http_parser_fini(&ex->parser);
     if (!on_loop || s->closed || s->free_count >= free_max) {
@@ -121,6 +125,12 @@ void weir_http_exchange_unref(struct weir_http_exchange *ex, bool on_loop)
     reset_buffer(&ex->in.data);
     weir_list_prepend(&s->free, &ex->node);
     s->free_count++;
+}
+
+void weir_http_exchange_end(struct weir_http_exchange *ex)
+{
+    ex->server->exchange_count--;
+    weir_http_exchange_unref(ex, true);
 }
 
 void weir_http_exchange_post(struct weir_http_exchange *ex, struct weir_message *m)
@@ -138,6 +148,7 @@ static void deliver_answer(struct weir_message *m)
 void weir_http_exchange_answer(struct weir_http_exchange *ex, struct weir_worker *w)
 {
     if (weir_http_exchange_is_local(ex, w)) {
+        weir_http_server_now(ex->server); /* its handler may have taken long */
         weir_http_conn_answer(ex);
         return;
     }

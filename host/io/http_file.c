@@ -185,7 +185,7 @@ static void end_file(struct weir_http_file *f)
     ex->file = NULL;
     free_file(f);
     if (ex->conn == NULL)
-        weir_http_exchange_unref(ex, true);
+        weir_http_exchange_end(ex);
 }
 
 static void after_read(uv_work_t *work, int status)

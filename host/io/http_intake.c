@@ -109,6 +109,7 @@ void weir_http_read(struct weir_http_request *r, struct weir_worker *w, struct w
     if (is_at_hand(ex)) {
         weir_worker_post(w, &in->reply);
     } else if (weir_http_exchange_is_local(ex, w)) {
+        weir_http_server_now(ex->server);
         take_ask(ex);
     } else {
         in->ask.deliver = deliver_ask;

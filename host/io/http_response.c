@@ -184,14 +184,20 @@ void weir_http_response_head(struct weir_http_exchange *ex, struct weir_worker *
 
 void weir_http_response_plain(struct weir_http_exchange *ex, struct weir_worker *w, int status)
 {
-    static const struct weir_http_header headers[] = {
+    struct weir_http_header headers[2] = {
         {{"Content-Type", 12}, {"text/plain; charset=utf-8", 25}},
-        {{"Retry-After", 11}, {"1", 1}},
     };
+    /* 405 is for CONNECT alone; what else a target takes is its handler's word */
+    static const struct weir_http_header allow = {
+        {"Allow", 5}, {"GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH", 51}};
+    static const struct weir_http_header retry = {{"Retry-After", 11}, {"1", 1}};
     char body[64];
     int len = snprintf(body, sizeof body, "%d %s\n", status, weir_http_status_text(status));
     weir_strbuf_clear(&ex->out);
-    weir_http_response_head(ex, w, status, headers, status == 503 ? 2 : 1, WEIR_HTTP_FRAMING_LENGTH,
+    size_t count = 1;
+    if (status == 503 || status == 405)
+        headers[count++] = status == 503 ? retry : allow;
+    weir_http_response_head(ex, w, status, headers, count, WEIR_HTTP_FRAMING_LENGTH,
                             (uint64_t)len);
     if (weir_http_has_body(ex, status))
         weir_strbuf_add(&ex->out, body, (size_t)len);

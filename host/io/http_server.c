@@ -290,6 +290,7 @@ int weir_http_server_create(const struct weir_http_options *o, struct weir_http_
     init_lists(s);
     uv_timer_init(s->loop, &s->sweep);
     uv_timer_init(s->loop, &s->resume);
+    weir_http_deadline_init(s);
     s->sweep.data = s->resume.data = s;
     *ret = s;
     return WEIR_OK;
@@ -312,7 +313,7 @@ void weir_http_server_stop(struct weir_http_server *s)
 
 bool weir_http_server_idle(const struct weir_http_server *s)
 {
-    return s->conn_count == 0;
+    return s->conn_count == 0 && (s->closed || s->exchange_count == 0);
 }
 
 void weir_http_server_close(struct weir_http_server *s)
@@ -327,6 +328,7 @@ void weir_http_server_close(struct weir_http_server *s)
         weir_http_conn_close(WEIR_LIST_ENTRY(s->conns.next, struct weir_http_conn, node), WEIR_E_CLOSED);
     uv_close((uv_handle_t *)&s->sweep, NULL);
     uv_close((uv_handle_t *)&s->resume, NULL);
+    uv_close((uv_handle_t *)&s->deadline, NULL);
 }
 
 void weir_http_server_destroy(struct weir_http_server *s)

@@ -39,6 +39,7 @@ struct weir_http_settings {
     uint64_t body_ns;        /* per 4 KiB of a body: 408 */
     uint64_t idle_ns;        /* between requests */
     uint64_t write_ns;       /* without any progress of an answer: the connection is cut */
+    uint64_t deadline_ns;    /* from the request to the beginning of its answer: 504; 0: any time */
     uint64_t linger_ns;      /* for the client to read an answer that came before its request had */
     bool same_user_only;     /* unix sockets: only clients of this process's user, and root, are served */
     const char *server_name; /* Server header; NULL or "": none. Outlives the server */
@@ -112,7 +113,8 @@ void weir_http_server_unlisten(struct weir_http_server *s, int fd);
 /* Takes what waits in the backlogs, then accepts no more; closes idle connections, the others after their
  * next answer. */
 void weir_http_server_stop(struct weir_http_server *s);
-/* After stop: whether every connection has gone. */
+/* After stop: whether every connection has gone, and no request is out whose client has left;
+ * after close: the former alone. */
 bool weir_http_server_idle(const struct weir_http_server *s);
 /* Cuts all connections and closes all handles. Requests still held elsewhere are freed when their answers
  * come. */

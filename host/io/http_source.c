@@ -58,6 +58,7 @@ static const struct weir_option options_of_http[] = {
      .type = WEIR_OPTION_SIZE,
      .fallback = "1MiB",
      .min = 0,
+     .max = 1 << 30, /* an event's size is 32 bits */
      .text = "larger ones are answered 413"},
     {.name = "body",
      .type = WEIR_OPTION_ENUM,
@@ -395,10 +396,12 @@ static int add_slot_locked(struct maker *k, struct weir_err *reterr)
 static int make_server(struct maker *k, struct instance *in, struct weir_err *reterr)
 {
     struct weir_worker *w = in->base.seat->worker;
+    struct weir_http_settings settings = k->settings;
+    settings.deadline_ns = k->stage->deadline_ns;
     struct weir_http_options o = {
         .loop = &w->loop,
         .worker = w,
-        .settings = &k->settings,
+        .settings = &settings,
         .log = k->log,
         .connections = &k->connections,
         .on_request = on_request,

@@ -187,7 +187,7 @@ static void end_here(struct weir_http_exchange *ex, bool whole)
     struct weir_http_conn *c = ex->conn;
     ex->producer = NULL;
     if (c == NULL) {
-        weir_http_exchange_unref(ex, true);
+        weir_http_exchange_end(ex);
     } else if (!whole) {
         weir_http_conn_close(c, WEIR_E_CLOSED);
     } else {
@@ -210,6 +210,7 @@ void weir_http_stream_close(struct weir_http_stream *s, bool whole)
     struct weir_http_exchange *ex = exchange_of(s);
     s->wait = NULL;
     if (weir_http_exchange_is_local(ex, s->worker)) {
+        weir_http_server_now(ex->server);
         end_here(ex, whole);
         return;
     }

@@ -177,7 +177,7 @@ describe("the HTTP source", function()
     end)
 
     it("says 504 at the deadline while the handler runs and while others wait behind it", function()
-        local host = start("deadline: 200ms", "concurrency: 1")
+        local host = start("deadline: 200ms", "concurrency: 1, pool: other", "pools: {other: {threads: 1}}")
         local running, waiting = connect(host.port), connect(host.port)
         local began = socket.gettime()
         running:send(get("/spin"))

@@ -5,7 +5,8 @@
  *
  * Paths: /hello · /echo · /none (no answer) · /fail · /slow (200 ms, then no answer) · /big (4 MiB) ·
  * /stream/N (N KiB in pieces of 1 KiB) · /read (streamed body: its length) · /early (answers without reading
- * the body) · /file/PATH · /far/… the same on another pool's worker. */
+ * the body) · /file/PATH · /owner (index of its connection's worker) · /block/… the same after keeping the
+ * worker for BLOCK_MS · /far/… the same on another pool's worker. */
 #ifndef WEIR_TESTS_UNIT_HTTP_FIXTURE_H
 #define WEIR_TESTS_UNIT_HTTP_FIXTURE_H
 
@@ -19,6 +20,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "config/app.h"
@@ -28,7 +30,7 @@
 #include "io/http_source.h"
 #include "support.h"
 
-enum { BIG = 4 << 20 };
+enum { BIG = 4 << 20, BLOCK_MS = 300 };
 
 struct site {
     struct rig *rig;
@@ -156,6 +158,11 @@ static inline enum weir_reason answer(struct rig_handler *h, struct weir_event *
             return rig_forwarded(h, ev);
         path = (struct weir_http_text){path.data + 4, path.len - 4};
     }
+    if (is_path(&path, "/block/")) {
+        struct timespec pause = {.tv_nsec = BLOCK_MS * 1000000L};
+        nanosleep(&pause, NULL);
+        path = (struct weir_http_text){path.data + 6, path.len - 6};
+    }
     if (is_path(&path, "/fail"))
         return WEIR_REASON_ERROR;
     if (is_path(&path, "/none"))
@@ -165,6 +172,9 @@ static inline enum weir_reason answer(struct rig_handler *h, struct weir_event *
     ev->request = NULL; /* from here on it is answered */
     if (is_path(&path, "/echo")) {
         weir_http_reply(r, w, 200, plain, 1, r->body.data, r->body.len);
+    } else if (is_path(&path, "/owner")) {
+        int n = snprintf(rest, sizeof rest, "%u", (unsigned)(ev->source >> 48));
+        weir_http_reply(r, w, 200, plain, 1, rest, (size_t)n);
     } else if (is_path(&path, "/big")) {
         answer_big(r, w);
     } else if (is_path(&path, "/read")) {

@@ -232,6 +232,63 @@ static void malformed_requests_end_the_connection(void **state)
     weir_strbuf_fini(&b);
 }
 
+/* A handler that keeps the worker for longer than the time-outs: they begin with the answer. */
+static void timeouts_begin_when_the_handler_has_answered(void **state)
+{
+    (void)state;
+    struct site s;
+    struct weir_strbuf b = WEIR_STRBUF_INIT;
+    struct answer a;
+    site_start(&s, TCP ", write_timeout: 200ms, idle_timeout: 200ms", 1);
+    site_run(&s);
+    int fd = dial(&s), small = 65536;
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
+    struct timespec pause = {.tv_nsec = 50000000};
+    static const char *const paths[] = {GET("/block/hello"), GET("/block/big"), GET("/block/stream/4096")};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        say(fd, paths[i]);
+        struct pollfd begun = {.fd = fd, .events = POLLIN};
+        assert_int_equal(poll(&begun, 1, 5000), 1);
+        nanosleep(&pause, NULL);
+        get_answer(fd, &b, &a, false);
+        assert_int_equal(a.status, 200);
+        assert_true(a.whole);
+        weir_strbuf_fini(&a.body);
+    }
+    assert_int_equal(site_count(&s, "timeout_write") + site_count(&s, "timeout_idle"), 0);
+    close(fd);
+    site_stop(&s);
+    weir_strbuf_fini(&b);
+}
+
+static void the_access_log_has_the_time_a_handler_took(void **state)
+{
+    (void)state;
+    struct site s;
+    char folder[] = "/tmp/weir-http-XXXXXX", options[200], path[100], line[1000];
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/log", folder);
+    snprintf(options, sizeof options, TCP ", access_format: json, access_log: '%s'", path);
+    static const char *const texts[] = {GET("/block/hello"), GET("/block/stream/1"), GET("/far/block/hello")};
+    enum { N = sizeof texts / sizeof *texts };
+    site_start(&s, options, 1);
+    site_run(&s);
+    for (int i = 0; i < N; i++)
+        expect_status(&s, texts[i], 200);
+    site_stop(&s);
+    FILE *log = fopen(path, "r");
+    assert_non_null(log);
+    for (int i = 0; i < N; i++) {
+        assert_non_null(fgets(line, sizeof line, log));
+        const char *at = strstr(line, "\"duration_us\":");
+        assert_non_null(at);
+        assert_true(strtoul(at + 14, NULL, 10) >= BLOCK_MS * 1000);
+    }
+    fclose(log);
+    unlink(path);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -244,6 +301,8 @@ int main(void)
         TEST(a_big_answer_is_whole),
         TEST(slow_clients_run_out_of_time),
         TEST(malformed_requests_end_the_connection),
+        TEST(timeouts_begin_when_the_handler_has_answered),
+        TEST(the_access_log_has_the_time_a_handler_took),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 
 #include "http_fixture.h"
 
+#include "base/clock.h"
 #include "base/fault.h"
 
 #define TCP "listen: '127.0.0.1:0'"
@@ -195,6 +196,247 @@ static void sockets_of_retired_workers_are_accepted_from_by_others(void **state)
     site_stop(&s);
 }
 
+/* Says what the answer of `fd` must be, and that it is the connection's only one. */
+static void expect_late(struct site *s, int fd, bool head)
+{
+    struct weir_strbuf b = WEIR_STRBUF_INIT;
+    struct answer a;
+    char rest[10];
+    (void)s;
+    get_answer(fd, &b, &a, head);
+    assert_int_equal(a.status, 504);
+    assert_non_null(strstr(a.head, "Connection: close"));
+    assert_true(head ? b.len == 0 : a.whole && a.body.len > 0);
+    assert_int_equal(b.len, 0);
+    assert_int_equal(hear(fd, rest, sizeof rest), 0);
+    weir_strbuf_fini(&a.body);
+    weir_strbuf_fini(&b);
+    close(fd);
+}
+
+static void deadlines_are_kept_while_handlers_are_stuck(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        GET("/far/block/hello"), /* running */
+        GET("/far/hello"),       /* behind it in the queue */
+        "HEAD /far/hello HTTP/1.1\r\nHost: a\r\n\r\n",
+        GET("/slow"), /* suspended */
+        "POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabcde",
+    };
+    enum { N = sizeof texts / sizeof *texts };
+    struct site s;
+    int fds[N];
+    site_start(&s, TCP ", body: stream", 1);
+    s.rig->g->stages[0].deadline_ns = 60 * WEIR_NS_PER_MS;
+    site_run(&s);
+    uint64_t began = weir_clock_ns();
+    for (int i = 0; i < N; i++) {
+        fds[i] = dial(&s);
+        say(fds[i], texts[i]);
+        wait_count(&s, "requests", (unsigned long long)i + 1);
+    }
+    for (int i = 0; i < N; i++)
+        expect_late(&s, fds[i], i == 2);
+    uint64_t took = weir_clock_ns() - began;
+    assert_true(took >= 60 * WEIR_NS_PER_MS);
+    if (took >= BLOCK_MS * WEIR_NS_PER_MS)
+        fail_msg("the answers took %llu ms", (unsigned long long)(took / WEIR_NS_PER_MS));
+    /* they come once: what the handlers answer in the end is not another one */
+    rig_drain(s.rig);
+    assert_int_equal(site_count(&s, "expired"), N);
+    assert_int_equal(site_count(&s, "answers_5xx"), N);
+    assert_int_equal(site_count(&s, "answers_2xx") + site_count(&s, "answers_4xx"), 0);
+    assert_int_equal(site_count(&s, "gone"), 0);
+    struct weir_ledger_sum far = rig_ledger(s.rig, 2);
+    assert_int_equal(far.handled, 1);
+    assert_int_equal(far.expired, 2);
+    site_stop(&s);
+}
+
+static void answers_that_have_begun_may_outlast_the_deadline(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {GET("/stream/20000"), GET("/far/stream/20000"), GET("/big")};
+    struct site s;
+    struct weir_strbuf b = WEIR_STRBUF_INIT;
+    int fds[3];
+    site_start(&s, TCP, 1);
+    s.rig->g->stages[0].deadline_ns = 150 * WEIR_NS_PER_MS;
+    site_run(&s);
+    for (int i = 0; i < 3; i++) {
+        fds[i] = dial(&s);
+        say(fds[i], texts[i]);
+        wait_count(&s, "answers_2xx", (unsigned long long)i + 1);
+    }
+    struct timespec pause = {.tv_nsec = 300000000};
+    nanosleep(&pause, NULL);
+    for (int i = 0; i < 3; i++) {
+        struct answer a;
+        get_answer(fds[i], &b, &a, false);
+        assert_int_equal(a.status, 200);
+        assert_true(a.whole);
+        assert_int_equal(a.body.len, i < 2 ? 20000 * 1024 : BIG);
+        weir_strbuf_fini(&a.body);
+        say(fds[i], GET("/hello")); /* and the connection goes on */
+        get_answer(fds[i], &b, &a, false);
+        assert_int_equal(a.status, 200);
+        weir_strbuf_fini(&a.body);
+        close(fds[i]);
+    }
+    assert_int_equal(site_count(&s, "expired"), 0);
+    site_stop(&s);
+    weir_strbuf_fini(&b);
+}
+
+/* A connection that has been answered once, by `owner`. */
+static int dial_owned(struct site *s, unsigned *owner)
+{
+    struct weir_strbuf b = WEIR_STRBUF_INIT;
+    struct answer a;
+    int fd = dial(s);
+    say(fd, GET("/owner"));
+    get_answer(fd, &b, &a, false);
+    assert_int_equal(a.status, 200);
+    *owner = (unsigned)strtoul(a.body.data, NULL, 10);
+    weir_strbuf_fini(&a.body);
+    weir_strbuf_fini(&b);
+    return fd;
+}
+
+/* The connection is gone before the answer, and with it all that the worker has to do; the answer still comes
+ * to it. */
+static void a_retiring_worker_waits_for_requests_that_are_out(void **state)
+{
+    (void)state;
+    struct weir_err err;
+    struct site s;
+    unsigned owner;
+    site_start(&s, TCP, 2);
+    s.rig->g->stages[0].deadline_ns = 50 * WEIR_NS_PER_MS;
+    site_run(&s);
+    unsigned left = s.rig->g->pools[0].workers[0]->index;
+    int fd;
+    while (fd = dial_owned(&s, &owner), owner == left)
+        close(fd);
+    unsigned long long before = site_count(&s, "requests");
+    say(fd, GET("/far/block/hello"));
+    wait_count(&s, "requests", before + 1);
+    assert_int_equal(weir_pool_resize(&s.rig->g->pools[0], 1, &err), WEIR_OK);
+    expect_late(&s, fd, false);
+    rig_reap(s.rig, 0);
+    assert_int_equal(rig_ledger(s.rig, 2).handled, 1); /* it came before the worker left */
+    site_stop(&s);
+}
+
+enum { KINDS = 4, EACH = 10 };
+
+/* `kind` 0: idle; 1: a stream; 2: a body that is yet to come; 3: a call that is suspended. */
+static void open_some(struct site *s, int kind, int *fds, unsigned *owners)
+{
+    static const char *const texts[KINDS] = {
+        NULL,
+        GET("/far/stream/8000"),
+        "POST /far/read HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabcde",
+        GET("/slow"),
+    };
+    for (int i = 0; i < EACH; i++) {
+        fds[i] = dial_owned(s, &owners[i]);
+        if (texts[kind] != NULL)
+            say(fds[i], texts[kind]);
+    }
+}
+
+/* The rest of what a connection was in the middle of. Its worker has retired unless it is `left`. */
+static void finish_one(struct site *s, int kind, int fd, bool left)
+{
+    struct weir_strbuf b = WEIR_STRBUF_INIT;
+    struct answer a;
+    char rest[10];
+    (void)s;
+    if (kind == 2)
+        say(fd, "fghi");
+    if (kind > 0) {
+        get_answer(fd, &b, &a, false);
+        assert_int_equal(a.status, kind == 3 ? 500 : 200); /* /slow gives no answer */
+        assert_true(a.whole);
+        if (kind == 1)
+            assert_int_equal(a.body.len, 8000 * 1024);
+        if (kind == 2)
+            assert_string_equal(a.body.data, "9 whole\n");
+        if (kind >= 2)
+            assert_int_equal(strstr(a.head, "Connection: close") != NULL, !left);
+        weir_strbuf_fini(&a.body);
+    }
+    if (left) {
+        say(fd, GET("/hello"));
+        get_answer(fd, &b, &a, false);
+        assert_int_equal(a.status, 200);
+        weir_strbuf_fini(&a.body);
+    } else {
+        assert_int_equal(hear(fd, rest, sizeof rest), 0);
+    }
+    weir_strbuf_fini(&b);
+    close(fd);
+}
+
+static void a_pool_shrinks_without_losing_what_its_connections_are_at(void **state)
+{
+    (void)state;
+    struct weir_err err;
+    struct site s;
+    int fds[KINDS][EACH];
+    unsigned owners[KINDS][EACH], retired = 0;
+    site_start(&s, TCP ", body: stream", 4);
+    site_run(&s);
+    unsigned left = s.rig->g->pools[0].workers[0]->index;
+    for (int kind = 0; kind < KINDS; kind++)
+        open_some(&s, kind, fds[kind], owners[kind]);
+    wait_count(&s, "requests", KINDS * EACH + (KINDS - 1) * EACH);
+    assert_int_equal(weir_pool_resize(&s.rig->g->pools[0], 1, &err), WEIR_OK);
+    for (int i = 0; i < EACH; i++) /* first, since their end says that their workers have obeyed */
+        finish_one(&s, 0, fds[0][i], owners[0][i] == left);
+    for (int i = 0; i < 40; i++)
+        expect_status(&s, GET("/hello"), 200);
+    for (int kind = 1; kind < KINDS; kind++) {
+        for (int i = 0; i < EACH; i++) {
+            retired += owners[kind][i] != left;
+            finish_one(&s, kind, fds[kind][i], owners[kind][i] == left);
+        }
+    }
+    assert_true(retired > 0);
+    rig_reap(s.rig, 0);
+    for (int i = 0; i < 40; i++)
+        expect_status(&s, GET("/hello"), 200);
+    assert_int_equal(site_count(&s, "answers_2xx") + site_count(&s, "answers_5xx"), site_count(&s, "requests"));
+    assert_int_equal(site_count(&s, "answers_5xx"), EACH);
+    assert_int_equal(site_count(&s, "gone"), 0);
+    site_stop(&s);
+}
+
+/* The size of an event has 32 bits, and so its bounds. */
+static void bodies_are_a_gibibyte_at_most(void **state)
+{
+    (void)state;
+    static const char *const sizes[] = {"1GiB", "1073741825"};
+    for (int i = 0; i < 2; i++) {
+        char yaml[200];
+        struct weir_app *app = NULL;
+        struct weir_strbuf report = WEIR_STRBUF_INIT;
+        struct weir_err err = {0};
+        int n = snprintf(yaml, sizeof yaml,
+                         "weir: 1\nstages:\n  web: {source: http, to: end, " TCP ", max_body: %s}\n"
+                         "  end: {sink: 'null'}\n",
+                         sizes[i]);
+        int rc = weir_app_parse(yaml, (size_t)n, "weir.yaml", "/", NULL, 0, &types, &report, &app, &err);
+        assert_int_equal(rc == WEIR_OK, i == 0);
+        if (i == 1)
+            assert_non_null(strstr(report.data, "max_body"));
+        weir_app_free(app);
+        weir_strbuf_fini(&report);
+    }
+}
+
 static void stopping_answers_what_is_in_and_closes_the_rest(void **state)
 {
     (void)state;
@@ -268,6 +510,11 @@ int main(void)
         TEST(without_descriptors_connections_wait),
         TEST(unix_sockets_are_shared_by_the_workers),
         TEST(sockets_of_retired_workers_are_accepted_from_by_others),
+        TEST(deadlines_are_kept_while_handlers_are_stuck),
+        TEST(answers_that_have_begun_may_outlast_the_deadline),
+        TEST(a_retiring_worker_waits_for_requests_that_are_out),
+        TEST(a_pool_shrinks_without_losing_what_its_connections_are_at),
+        TEST(bodies_are_a_gibibyte_at_most),
         TEST(stopping_answers_what_is_in_and_closes_the_rest),
         TEST(stopping_at_once_cuts_what_is_in),
     };
