@@ -169,6 +169,8 @@ static void end_events(struct weir_call *call, enum weir_reason reason)
     call->serial++; /* handles that the script kept are dead from here on */
     if (call->has_vars)
         weir_request_ud_forget_vars(call);
+    if (call->open_streams > 0)
+        weir_stream_ud_end_call(call);
     for (size_t i = 0; i < call->count; i++)
         weir_seat_end(call->vm->seat, evs[i], reason);
     if (evs != &call->one)
@@ -252,7 +254,8 @@ static void cancel(struct weir_call *call)
     vm->blocked = true;
     lua_resetthread(call->co); /* runs its `__close`, which can't use the host any more */
     drop_thread(call);
-    end_events(call, WEIR_REASON_CANCELLED);
+    call->reason = WEIR_REASON_CANCELLED;
+    end_events(call, call->reason);
     if (call->cancelled)
         weir_list_append(&vm->orphans, &call->node);
     else

@@ -51,6 +51,7 @@ struct weir_call {
         *moved_from; /* of its events, the one whose request the waiting emission carries; NULL: none */
     struct weir_http_wait http_wait;
     struct weir_http_request *reading; /* WEIR_CALL_WAITS_BODY */
+    size_t open_streams;               /* that it started */
     struct weir_stream_ud *writing;    /* WEIR_CALL_WAITS_STREAM */
     int http_rc;
     const void *http_data;

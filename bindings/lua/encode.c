@@ -174,44 +174,22 @@ WEIR_L_RAISES static void encode_map(struct writer *w, int t)
     patch_header(w, at, count, false);
 }
 
-/* As an array while lua_next gives 1, 2, 3 …; false, and nothing written, as soon as it does not, or not up
- * to `n`. */
-WEIR_L_RAISES static bool encode_sequence(struct writer *w, int t, size_t n)
-{
-    size_t at = w->out->len, count = 0;
-    struct weir_request_ud *request = w->request;
-    put_array(w, n);
-    lua_pushnil(w->L);
-    while (lua_next(w->L, t)) {
-        if (!lua_isinteger(w->L, t + 1) || lua_tointeger(w->L, t + 1) != (lua_Integer)count + 1 || count == n)
-            break;
-        encode_value(w, t + 2);
-        lua_settop(w->L, t + 1);
-        count++;
-    }
-    bool whole = count == n && lua_gettop(w->L) == t;
-    if (!whole) {
-        lua_settop(w->L, t);
-        w->out->len = at;
-        w->request = request;
-    }
-    return whole;
-}
-
-/* Whether all keys are 1..n though lua_next gave them in another order (parts of an array can live among the
- * hashed keys). */
+/* Whether all keys are 1..n. Only keys are looked at, before anything is encoded: work that is thrown away when a named key turns up
+ * would double with each level. */
 static bool is_array(lua_State *L, int t, size_t n)
 {
     size_t count = 0;
-    bool good = true;
     lua_pushnil(L);
     while (lua_next(L, t)) {
         lua_Integer k = lua_isinteger(L, t + 1) ? lua_tointeger(L, t + 1) : 0;
-        good = good && k >= 1 && (lua_Unsigned)k <= n;
+        if (k < 1 || (lua_Unsigned)k > n) {
+            lua_settop(L, t);
+            return false;
+        }
         count++;
         lua_pop(L, 1);
     }
-    return good && count == n;
+    return count == n;
 }
 
 WEIR_L_RAISES static void encode_array(struct writer *w, int t, size_t n)
@@ -248,14 +226,10 @@ WEIR_L_RAISES static void encode_table(struct writer *w, int idx)
     size_t n = lua_rawlen(L, t);
     if (n == 0 && is_marked_array(w, t))
         put_array(w, 0);
-    else if (n == 0)
+    else if (n > 0 && is_array(L, t, n))
+        encode_array(w, t, n);
+    else
         encode_map(w, t);
-    else if (!encode_sequence(w, t, n)) {
-        if (is_array(L, t, n))
-            encode_array(w, t, n);
-        else
-            encode_map(w, t);
-    }
     w->depth--;
     lua_settop(L, t - 1);
 }

@@ -2,6 +2,9 @@
 
 #include <lauxlib.h>
 
+#include "base/log.h"
+#include "core/seat.h"
+#include "core/stage.h"
 #include "io/http_request.h"
 #include "lua/call.h"
 
@@ -11,6 +14,7 @@ static void close_stream(struct weir_stream_ud *u, bool whole)
     if (stream == NULL)
         return;
     u->stream = NULL;
+    u->owner->open_streams--;
     weir_list_remove(&u->node);
     weir_http_stream_close(stream, whole);
 }
@@ -26,10 +30,31 @@ void weir_stream_ud_cut_all(struct weir_vm *vm)
         weir_stream_ud_cut(WEIR_LIST_ENTRY(vm->streams.next, struct weir_stream_ud, node));
 }
 
+void weir_stream_ud_end_call(struct weir_call *call)
+{
+    WEIR_LIST_EACH(node, next, &call->vm->streams)
+    {
+        struct weir_stream_ud *u = WEIR_LIST_ENTRY(node, struct weir_stream_ud, node);
+        if (u->owner != call)
+            continue;
+        if (u->writer != NULL) { /* another call has it and waits: it goes on, and ends it */
+            call->open_streams--;
+            u->owner = u->writer;
+            u->owner->open_streams++;
+            continue;
+        }
+        if (call->reason == WEIR_REASON_NONE)
+            weir_log(WEIR_LOG_WARN, call->vm->seat->stage->name, NULL,
+                     "a handler returned without stream:close(); the answer was cut");
+        weir_stream_ud_cut(u);
+    }
+}
+
 WEIR_L_RAISES struct weir_stream_ud *weir_stream_ud_push(lua_State *L)
 {
     struct weir_stream_ud *u = lua_newuserdatauv(L, sizeof *u, 0); /* an empty box first: __gc can take it */
     u->stream = NULL;
+    u->owner = NULL;
     u->writer = NULL;
     weir_list_init(&u->node);
     lua_rawgeti(L, LUA_REGISTRYINDEX, weir_vm_of(L)->stream_ref);
@@ -40,8 +65,11 @@ WEIR_L_RAISES struct weir_stream_ud *weir_stream_ud_push(lua_State *L)
 void weir_stream_ud_begin(struct weir_stream_ud *u, struct weir_http_stream *stream, struct weir_vm *vm)
 {
     u->stream = stream;
-    if (stream != NULL)
-        weir_list_append(&vm->streams, &u->node);
+    if (stream == NULL)
+        return;
+    u->owner = vm->running;
+    u->owner->open_streams++;
+    weir_list_append(&vm->streams, &u->node);
 }
 
 WEIR_L_RAISES int weir_stream_push_failure(lua_State *L, int rc)

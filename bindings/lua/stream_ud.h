@@ -1,6 +1,7 @@
 /* bindings/lua/stream_ud.h - an answer that is being streamed. The userdata owns the stream; `close` ends the
- * answer whole; a stream that is collected, left by `<close>` or cut by the host without it ends the
- * connection, so that the client sees that it is not complete. */
+ * answer whole. A stream belongs to the call that started it: one that is still open when the call ends, in
+ * whatever way, or that is collected or left by `<close>`, is cut, so that the client sees at once that it is
+ * not complete. */
 #ifndef WEIR_LUA_STREAM_UD_H
 #define WEIR_LUA_STREAM_UD_H
 
@@ -13,6 +14,7 @@ struct weir_http_stream;
 struct weir_stream_ud {
     struct weir_list node;           /* of the VM's open streams */
     struct weir_http_stream *stream; /* NULL: closed */
+    struct weir_call *owner;         /* the call that started it, while it is open */
     struct weir_call *writer;        /* the call that waits for the client; NULL: none */
 };
 
@@ -24,6 +26,8 @@ void weir_stream_ud_begin(struct weir_stream_ud *u, struct weir_http_stream *str
 /* Closes it, incomplete. Never raises. */
 void weir_stream_ud_cut(struct weir_stream_ud *u);
 void weir_stream_ud_cut_all(struct weir_vm *vm);
+/* Cuts what the call left open, which it says in the log when the call did not fail. */
+void weir_stream_ud_end_call(struct weir_call *call);
 /* nil, "closed" | "timeout" | "limit": how waits for clients fail. */
 WEIR_L_RAISES int weir_stream_push_failure(lua_State *L, int rc);
 

@@ -160,6 +160,20 @@ static struct weir_value bytes_value(const unsigned char *data, size_t len)
 }
 
 /* Bytes from elsewhere: well-formed MessagePack that Lua has no value for, and all its other formats. */
+/* Were a level encoded as a list first and as a map when a named key turns up, this would take 2^27 times as long as one level. */
+static void test_mixed_tables_take_time_by_their_size(void **state)
+{
+    (void)state;
+    LUA_APP(app, {.name = "a",
+                  .to = "out=sink",
+                  .script = "local weir = require 'weir'\nreturn function()\n"
+                            "  local t = {1, k = 1}\n  for _ = 1, 27 do t = {t, k = 1} end\n"
+                            "  weir.emit('out', t)\nend"});
+    lua_send_int(&app, "a", 1);
+    assert_non_null(strstr(lua_arrived(), "\"k\":1"));
+    lua_close_app(&app);
+}
+
 static void test_foreign_bytes_are_read_or_fail_their_event(void **state)
 {
     (void)state;
@@ -207,6 +221,7 @@ int main(void)
         cmocka_unit_test(test_values_travel),
         cmocka_unit_test(test_refusals_name_the_field),
         cmocka_unit_test(test_random_tables_come_through_whole),
+        cmocka_unit_test(test_mixed_tables_take_time_by_their_size),
         cmocka_unit_test(test_foreign_bytes_are_read_or_fail_their_event),
     };
     return cmocka_run_group_tests_name("convert", tests, NULL, NULL);

@@ -183,8 +183,7 @@ function Request:alive() end
 function Request:reply(status, headers, body) end
 
 ---Begins a streamed answer. A stream that is not closed is cut, so that the client sees that it is not
----complete: when it is left by
----`local s <close>`, collected, or when the host stops.
+---complete: when the call that started it ends, in whatever way, or when it is left by `local s <close>`.
 ---@param status integer
 ---@param headers? weir.Headers
 ---@return weir.Stream
