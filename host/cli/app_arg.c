@@ -136,6 +136,52 @@ static int load(const struct weir_app_arg *a, const char *path, bool is_lua,
     return rc;
 }
 
+/* Whether an earlier stage has the same script with the same libraries, so that its problems have been told.
+ */
+static bool was_checked(const struct weir_app *app, size_t stage)
+{
+    const struct weir_app_stage *s = &app->stages[stage];
+    for (size_t i = 0; i < stage; i++) {
+        const struct weir_app_stage *other = &app->stages[i];
+        if (other->kind != WEIR_APP_HANDLER || other->script_unknown || strcmp(other->what, s->what) != 0 ||
+            other->lib_count != s->lib_count)
+            continue;
+        size_t same = 0;
+        while (same < s->lib_count && strcmp(other->libs[same], s->libs[same]) == 0)
+            same++;
+        if (same == s->lib_count)
+            return true;
+    }
+    return false;
+}
+
+size_t weir_app_arg_check_scripts(const struct weir_app *app, const struct weir_registry *registry)
+{
+    size_t problems = 0;
+    for (size_t i = 0; i < app->stage_count; i++) {
+        const struct weir_app_stage *s = &app->stages[i];
+        struct weir_err err;
+        if (s->kind != WEIR_APP_HANDLER || s->script_unknown || was_checked(app, i) ||
+            registry->handlers.check(app, s, &err) == WEIR_OK)
+            continue;
+        (void)fprintf(stderr, "%s\n", err.text); /* where would a failure of stderr be told? */
+        problems++;
+    }
+    return problems;
+}
+
+/* What is wrong with the scripts, too, and then how much there was of each. */
+static void say_all(const struct weir_app_arg *a, const struct weir_app *app,
+                    const struct weir_registry *registry, int code, const char *summary)
+{
+    size_t scripts = a->scripts && app != NULL ? weir_app_arg_check_scripts(app, registry) : 0;
+    if (scripts == 0)
+        (void)weir_cli_fail(code, "%s", summary);
+    else
+        (void)weir_cli_fail(code, "%s, and %zu script%s can't be loaded", summary, scripts,
+                            scripts == 1 ? "" : "s");
+}
+
 int weir_app_arg_load(const struct weir_app_arg *a, const struct weir_cli_command *c,
                       const struct weir_registry *registry, struct weir_app **ret)
 {
@@ -146,14 +192,18 @@ int weir_app_arg_load(const struct weir_app_arg *a, const struct weir_cli_comman
         return code;
     struct weir_strbuf report = WEIR_STRBUF_INIT;
     struct weir_err err;
-    int rc = load(a, path, is_lua, registry, &report, ret, &err);
+    struct weir_app *app = NULL;
+    int rc = load(a, path, is_lua, registry, &report, &app, &err);
     if (report.len > 0)
         (void)fputs(report.data, stderr); /* where would a failure of stderr be told? */
     if (rc < 0)
         code = rc == WEIR_E_NOMEM ? WEIR_EXIT_FAILED : WEIR_EXIT_CONFIG;
     if (rc == WEIR_E_CONFIG || rc == WEIR_E_NOMEM || (rc < 0 && report.len == 0))
-        (void)weir_cli_fail(code, "%s",
-                            err.text); /* how many; of a file that can't be read the report says all */
+        say_all(a, app, registry, code, err.text); /* of a file that can't be read the report says all */
+    if (rc == WEIR_OK)
+        *ret = app;
+    else
+        weir_app_free(app);
     weir_strbuf_fini(&report);
     return code;
 }

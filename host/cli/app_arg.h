@@ -18,6 +18,7 @@ struct weir_app_arg {
     struct weir_app_override *sets; /* --set */
     size_t set_count;
     char **texts; /* the paths of `sets` */
+    bool scripts; /* when weir.yaml has mistakes, those of the scripts are told with them */
 };
 
 /* Adds `--set PATH=VALUE`. An exit code; not WEIR_EXIT_DONE: what is wrong has been said. */
@@ -25,6 +26,8 @@ int weir_app_arg_set(struct weir_app_arg *a, const struct weir_cli_command *c, c
 /* Loads the application; warnings and problems, all of them, go to stderr. An exit code as above. */
 int weir_app_arg_load(const struct weir_app_arg *a, const struct weir_cli_command *c,
                       const struct weir_registry *registry, struct weir_app **ret);
+/* Loads every script that can be; returns how many have a problem, which goes to stderr. */
+size_t weir_app_arg_check_scripts(const struct weir_app *app, const struct weir_registry *registry);
 /* Frees what was gathered; an application loaded with it may live on. */
 void weir_app_arg_fini(struct weir_app_arg *a);
 

@@ -18,41 +18,6 @@ static const struct weir_cli_option options[] = {
     {NULL, NULL, NULL},
 };
 
-/* Whether an earlier stage has the same script with the same libraries, so that its problems have been told.
- */
-static bool was_checked(const struct weir_app *app, size_t stage)
-{
-    const struct weir_app_stage *s = &app->stages[stage];
-    for (size_t i = 0; i < stage; i++) {
-        const struct weir_app_stage *other = &app->stages[i];
-        if (other->kind != WEIR_APP_HANDLER || strcmp(other->what, s->what) != 0 ||
-            other->lib_count != s->lib_count)
-            continue;
-        size_t same = 0;
-        while (same < s->lib_count && strcmp(other->libs[same], s->libs[same]) == 0)
-            same++;
-        if (same == s->lib_count)
-            return true;
-    }
-    return false;
-}
-
-/* Loads every script; returns how many have a problem, which is said. */
-static size_t check_scripts(const struct weir_app *app, const struct weir_registry *registry)
-{
-    size_t problems = 0;
-    for (size_t i = 0; i < app->stage_count; i++) {
-        const struct weir_app_stage *s = &app->stages[i];
-        struct weir_err err;
-        if (s->kind != WEIR_APP_HANDLER || was_checked(app, i) ||
-            registry->handlers.check(app, s, &err) == WEIR_OK)
-            continue;
-        (void)fprintf(stderr, "%s\n", err.text); /* where would a failure of stderr be told? */
-        problems++;
-    }
-    return problems;
-}
-
 struct totals {
     size_t scripts, vm_bytes, queue_bytes;
 };
@@ -122,7 +87,7 @@ static int check_app(const struct weir_app_arg *arg, const struct weir_registry 
     int code = weir_app_arg_load(arg, &weir_cmd_check, registry, &app);
     if (code != WEIR_EXIT_DONE)
         return code;
-    size_t problems = check_scripts(app, registry);
+    size_t problems = weir_app_arg_check_scripts(app, registry);
     if (problems > 0)
         code = weir_cli_fail(WEIR_EXIT_CONFIG, "%s: %zu script%s can't be loaded", app->file, problems,
                              problems == 1 ? "" : "s");
@@ -134,7 +99,7 @@ static int check_app(const struct weir_app_arg *arg, const struct weir_registry 
 
 static int run(const struct weir_registry *registry, int argc, char **argv)
 {
-    struct weir_app_arg app = {.path = NULL};
+    struct weir_app_arg app = {.scripts = true};
     struct weir_cli_words words;
     const char *value;
     int option, code = WEIR_EXIT_DONE;

@@ -278,7 +278,7 @@ static int run_app(const struct request *r, const struct weir_registry *registry
 
 static int run(const struct weir_registry *registry, int argc, char **argv)
 {
-    struct request r = {.level = WEIR_LOG_INFO};
+    struct request r = {.app = {.scripts = true}, .level = WEIR_LOG_INFO};
     struct weir_cli_words words;
     const char *value;
     int option, code = WEIR_EXIT_DONE;

@@ -155,6 +155,7 @@ void weir_app_build(struct weir_app_build *b, const struct weir_conf *root)
         return;
     weir_app_resolve(b);
     weir_app_check_graph(b);
+    weir_app_warn_limit(b);
 }
 
 /* --- Parsing --- */
@@ -226,6 +227,7 @@ int weir_app_parse(const char *text, size_t len, const char *name, const char *f
                    struct weir_strbuf *report, struct weir_app **ret, struct weir_err *reterr)
 {
     struct weir_arena *a = weir_malloc(sizeof *a);
+    *ret = NULL;
     if (a == NULL)
         return weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", name);
     weir_arena_init(a);
@@ -239,13 +241,13 @@ int weir_app_parse(const char *text, size_t len, const char *name, const char *f
     } else {
         rc = weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", name);
     }
-    if (rc < 0) {
+    if (rc < 0 && rc != WEIR_E_CONFIG) {
         weir_arena_fini(a);
         weir_free(a);
         return rc;
     }
     *ret = app;
-    return WEIR_OK;
+    return rc;
 }
 
 void weir_app_free(struct weir_app *app)

@@ -76,6 +76,8 @@ struct weir_app_stage {
     struct weir_app_edge on_error;   /* checked, but without effect in this version; stage NULL: none */
     bool keep_state;                 /* `state: keep`, the default, over a reload */
     unsigned written;                /* host/config's own: which limits the file sets */
+    bool script_unknown; /* only after WEIR_E_CONFIG: the script or its libraries could not be read from the
+                            file, which has been told; not to be loaded */
 };
 
 /* The admin API on TCP: `admin: {listen: 127.0.0.1:9901, token_file: …}`. */
@@ -114,9 +116,11 @@ struct weir_sources;
 struct weir_arena;
 
 /* Loads `path`, a YAML file or a folder with a weir.yaml. On failure the problems, all of them, each with its
- * caret lines, are appended to `report` (also warnings on success), and reterr holds a summary. Errors:
- * CONFIG, NOTFOUND and IO (both are in the report too), NOMEM. `types` and `sets` are not kept. Reads the
- * environment for ${NAME}. */
+ * caret lines, are appended to `report` (also warnings on success), and reterr holds a summary. *ret is to be
+ * freed whatever came of it: after WEIR_E_CONFIG it may be the application as far as it goes, good only for
+ * looking for more mistakes (its stages, their scripts); after any other error it is NULL. Errors: CONFIG,
+ * NOTFOUND and IO (both are in the report too), NOMEM. `types` and `sets` are not kept. Reads the environment
+ * for ${NAME}. */
 int weir_app_load(const char *path, const struct weir_app_override *sets, size_t set_count,
                   const struct weir_app_types *types, struct weir_strbuf *report, struct weir_app **ret,
                   struct weir_err *reterr);

@@ -14,6 +14,9 @@ enum {
     WEIR_APP_WROTE_WALL = 8,
 };
 
+/* Target of an edge or route whose stage could not be found, which has been told. */
+#define WEIR_APP_NO_TARGET SIZE_MAX
+
 enum { WEIR_APP_MAX_STAGES = 1000, WEIR_APP_MAX_POOLS = 64, WEIR_APP_MAX_CLASSES = 16 };
 
 struct weir_app_build {
@@ -21,8 +24,11 @@ struct weir_app_build {
     struct weir_app *app;
     const struct weir_app_types *types;
     struct weir_app_stage defaults;
-    bool incomplete; /* a stage or an edge is not what the file meant: checks of the whole graph would only
-                        add noise */
+    const struct weir_conf *stages; /* as written, with those that are not in app->stages */
+    bool incomplete;     /* a stage or an edge is not what the file meant: what reaches what is not known */
+    bool pools_unknown;  /* the same of pools */
+    const char *limit;   /* the first limit that has no effect; NULL: none */
+    struct weir_app_mark limit_at;
 };
 
 /* All that the tree says, into build->app; the graph checks included. `root` is a map. */
@@ -50,6 +56,9 @@ void weir_app_read_libs(struct weir_app_build *b, const struct weir_conf *c, str
 void weir_app_read_defaults(struct weir_app_build *b, const struct weir_conf *c);
 /* Accepted, checked for shape, and without effect in this version (app_later.c). */
 void weir_app_check_admission(struct weir_app_build *b, const struct weir_conf *c);
+/* A limit that is read and not enforced; one warning for all of them, at the first. */
+void weir_app_note_limit(struct weir_app_build *b, struct weir_app_mark at, const char *key);
+void weir_app_warn_limit(struct weir_app_build *b);
 void weir_app_check_pool_controller(struct weir_app_build *b, const struct weir_conf *c);
 /* "reject", …, {route: STAGE}: the word or the map. Whether `ret` was written. */
 bool weir_app_read_overflow(struct weir_app_build *b, const struct weir_conf *c,

@@ -118,6 +118,7 @@ int weir_app_load(const char *path, const struct weir_app_override *sets, size_t
     char *file = find_file(path, &in_folder), *folder = file != NULL ? folder_of(file) : NULL, *text = NULL;
     size_t len = 0;
     int rc;
+    *ret = NULL;
     if (folder == NULL)
         rc = weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", path);
     else if (in_folder && access(file, F_OK) < 0 && errno == ENOENT)

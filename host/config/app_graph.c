@@ -20,6 +20,8 @@ struct arrows {
 
 static void add_arrow(struct arrows *g, size_t from, size_t to, struct weir_app_mark at)
 {
+    if (to == WEIR_APP_NO_TARGET)
+        return;
     if (g->count == g->cap) {
         size_t cap = g->cap == 0 ? 64 : g->cap * 2;
         struct arrow *grown = weir_arena_alloc(g->arena, cap, sizeof *grown);
@@ -39,9 +41,10 @@ static void add_arrow(struct arrows *g, size_t from, size_t to, struct weir_app_
 static void add_wait(const struct weir_app *app, struct arrows *g, size_t from, size_t target,
                      const struct weir_app_overflow *o, struct weir_app_mark at)
 {
-    while (o->policy == WEIR_OVERFLOW_ROUTE) {
+    while (target != WEIR_APP_NO_TARGET && o->policy == WEIR_OVERFLOW_ROUTE) {
         target = o->target;
-        o = &app->stages[target].overflow;
+        if (target != WEIR_APP_NO_TARGET)
+            o = &app->stages[target].overflow;
     }
     if (o->policy == WEIR_OVERFLOW_WAIT)
         add_arrow(g, from, target, at);
@@ -68,12 +71,13 @@ static void collect_waits(const struct weir_app *app, struct arrows *g)
         for (size_t p = 0; p < st->port_count; p++) {
             for (size_t k = 0; k < st->ports[p].edge_count; k++) {
                 const struct weir_app_edge *e = &st->ports[p].edges[k];
-                add_wait(app, g, i, e->target, e->overrides ? &e->overflow : &app->stages[e->target].overflow,
-                         e->at);
+                if (e->target != WEIR_APP_NO_TARGET)
+                    add_wait(app, g, i, e->target,
+                             e->overrides ? &e->overflow : &app->stages[e->target].overflow, e->at);
             }
         }
         const struct weir_app_edge *e = &st->on_error;
-        if (e->stage != NULL)
+        if (e->stage != NULL && e->target != WEIR_APP_NO_TARGET)
             add_wait(app, g, i, e->target, &app->stages[e->target].overflow, e->at);
     }
     index_arrows(app, g);
@@ -245,10 +249,10 @@ static void check_reachable(struct weir_app_build *b)
 
 void weir_app_check_graph(struct weir_app_build *b)
 {
-    if (b->incomplete || b->schema.arena->failed || b->app->stage_count == 0)
+    if (b->schema.arena->failed || b->app->stage_count == 0)
         return;
-    if (!check_routes(b))
-        return; /* following them would go round, too */
-    check_waits(b);
-    check_reachable(b);
+    if (check_routes(b))
+        check_waits(b); /* else following routes would go round, too */
+    if (!b->incomplete && !b->schema.arena->failed)
+        check_reachable(b); /* else what is missing might be what leads there */
 }

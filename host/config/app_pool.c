@@ -77,8 +77,10 @@ static void add_pool(struct weir_app_build *b, const struct weir_conf *pools, si
     struct weir_app *app = b->app;
     const char *name = weir_conf_key(pools, i);
     bool is_main = strcmp(name, "main") == 0;
-    if (!weir_schema_check_name(&b->schema, weir_conf_key_mark(pools, i), "pool", name))
+    if (!weir_schema_check_name(&b->schema, weir_conf_key_mark(pools, i), "pool", name)) {
+        b->pools_unknown = true;
         return;
+    }
     struct weir_app_pool *pool = is_main ? &app->pools[0] : &app->pools[app->pool_count++];
     pool->name = name;
     pool->at = weir_conf_key_mark(pools, i);
@@ -93,10 +95,11 @@ void weir_app_build_pools(struct weir_app_build *b, const struct weir_conf *pool
     if (pools != NULL && weir_conf_kind(pools) != WEIR_CONF_MAP) {
         weir_schema_expected(&b->schema, pools, "pools", "a map of pools");
         count = 0;
+        b->pools_unknown = true;
     } else if (count > WEIR_APP_MAX_POOLS) {
         weir_problems_error(b->schema.problems, pools->at, "more than %d pools", WEIR_APP_MAX_POOLS);
         count = 0;
-        b->incomplete = true;
+        b->pools_unknown = true;
     }
     b->app->pools = weir_arena_alloc(b->schema.arena, count + 1, sizeof *b->app->pools);
     if (b->app->pools == NULL)

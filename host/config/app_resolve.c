@@ -33,7 +33,7 @@ static bool find_target(struct weir_app_build *b, const struct weir_app_stage *f
     } else if (i < b->app->stage_count) {
         *ret = i;
         return true;
-    } else {
+    } else if (weir_conf_get(b->stages, name) == NULL) { /* or its name was refused already */
         const char *near = nearest_stage(b, name);
         weir_problems_error(problems, at, "stage '%s' %s%s%s%s to '%.80s', and there is no such stage%s%s%s",
                             from->name, does, quote, port != NULL ? port : "", quote, name,
@@ -41,6 +41,7 @@ static bool find_target(struct weir_app_build *b, const struct weir_app_stage *f
                             near != NULL ? "'?)" : "");
     }
     b->incomplete = true;
+    *ret = WEIR_APP_NO_TARGET;
     return false;
 }
 
@@ -53,6 +54,7 @@ static void resolve_overflow(struct weir_app_build *b, const struct weir_app_sta
         weir_problems_error(b->schema.problems, o->at,
                             "what does not fit into the queue of '%s' can't be routed to '%s' itself",
                             o->stage, o->stage);
+        o->target = WEIR_APP_NO_TARGET;
         b->incomplete = true;
     }
 }
@@ -75,11 +77,29 @@ static void resolve_port(struct weir_app_build *b, const struct weir_app_stage *
     }
 }
 
+/* Each event of such a source is one request, and whoever gets it answers it. */
+static void check_requests(struct weir_app_build *b, const struct weir_app_stage *st)
+{
+    const struct weir_app_type *type =
+        st->what != NULL ? weir_app_types_find(b->types, st->kind, st->what) : NULL;
+    if (type == NULL || !type->makes_requests)
+        return;
+    for (size_t i = 0; i < st->port_count; i++)
+        if (st->ports[i].edge_count > 1)
+            weir_problems_error(b->schema.problems, st->ports[i].at,
+                                "stage '%s' makes requests, and a request can't be sent to several stages "
+                                "(send it to one stage, which may copy what it needs)",
+                                st->name);
+}
+
 static void resolve_pool(struct weir_app_build *b, struct weir_app_stage *st, struct weir_app_mark at)
 {
     const struct weir_app *app = b->app;
     st->pool_index = weir_app_find_pool(app, st->pool);
     if (st->pool_index == app->pool_count) {
+        st->pool_index = 0; /* that of what is told: the application is refused */
+        if (b->pools_unknown)
+            return;
         struct weir_nearest near;
         weir_nearest_init(&near, st->pool);
         for (size_t i = 0; i < app->pool_count; i++)
@@ -104,6 +124,8 @@ void weir_app_resolve(struct weir_app_build *b)
         resolve_pool(b, st, st->pool_at);
         for (size_t k = 0; k < st->port_count; k++)
             resolve_port(b, st, &st->ports[k]);
+        if (st->kind == WEIR_APP_SOURCE)
+            check_requests(b, st);
         if (st->kind != WEIR_APP_SOURCE)
             resolve_overflow(b, st, i, &st->overflow);
         if (st->on_error.stage != NULL && find_target(b, st, NULL, "gives failed events", st->on_error.stage,

@@ -68,8 +68,10 @@ void weir_app_read_queue(struct weir_app_build *b, const struct weir_conf *c, st
         weir_schema_size(s, v, "bytes", 1, tib, &st->bytes);
     if ((v = weir_conf_get(c, "max_age")) != NULL)
         weir_schema_duration(s, v, "max_age", 0, 365 * day, &st->max_age_ns);
-    if ((v = weir_conf_get(c, "overflow")) != NULL && !weir_app_read_overflow(b, v, &st->overflow))
+    if ((v = weir_conf_get(c, "overflow")) != NULL && !weir_app_read_overflow(b, v, &st->overflow)) {
+        st->overflow = (struct weir_app_overflow){.policy = WEIR_OVERFLOW_REJECT}; /* no cycle by default */
         b->incomplete = true;
+    }
     if ((v = weir_conf_get(c, "order")) != NULL && weir_schema_word(s, v, "order", order_words, &word))
         st->order = (enum weir_order)word;
     const struct weir_conf *by = weir_conf_get(c, "order_by");
@@ -181,9 +183,11 @@ void weir_app_read_limits(struct weir_app_build *b, const struct weir_conf *c, s
         if (v == NULL)
             continue;
         st->written |= limits[i].bit;
-        ok = weir_schema_duration(&b->schema, v, limits[i].key, limits[i].min_ns, day,
-                                  limit_field(st, limits[i].bit)) &&
-             ok;
+        if (weir_schema_duration(&b->schema, v, limits[i].key, limits[i].min_ns, day,
+                                 limit_field(st, limits[i].bit)))
+            weir_app_note_limit(b, v->at, limits[i].key);
+        else
+            ok = false;
     }
     const struct weir_conf *memory = weir_conf_get(c, "memory");
     if (memory != NULL)
@@ -196,14 +200,15 @@ void weir_app_read_limits(struct weir_app_build *b, const struct weir_conf *c, s
     check_pair(b, c, st, slice, cpu);
 }
 
-/* `safe`, `all`, or a list of library names. */
+/* `safe`, `all`, or a list of these and of the libraries that the sandbox knows. */
 void weir_app_read_libs(struct weir_app_build *b, const struct weir_conf *c, struct weir_app_stage *st)
 {
-    static const char *const names[] = {"string", "table", "math",  "utf8",    "coroutine",
-                                        "os",     "io",    "debug", "package", NULL};
+    static const char *const names[] = {"safe", "all",  "base", "coroutine", "string", "table", "math",
+                                        "utf8", "os",   "debug", "io",       "package", NULL};
     static const char *const sets[] = {"safe", "all", NULL};
     if (c == NULL)
         return;
+    st->script_unknown = true; /* until all of it is read */
     bool list = weir_conf_kind(c) == WEIR_CONF_LIST;
     size_t count = list ? weir_conf_size(c) : 1, word;
     const char **libs = weir_arena_alloc(b->schema.arena, count + 1, sizeof *libs);
@@ -225,6 +230,7 @@ void weir_app_read_libs(struct weir_app_build *b, const struct weir_conf *c, str
     }
     st->libs = libs;
     st->lib_count = count;
+    st->script_unknown = false;
 }
 
 void weir_app_read_defaults(struct weir_app_build *b, const struct weir_conf *c)

@@ -54,7 +54,7 @@ struct reading {
     const struct weir_conf *map;
     struct weir_app_stage *st;
     const struct weir_app_type *type; /* sources and sinks; NULL: none, or not known */
-    bool kind_known, type_missing;
+    bool kind_known, type_missing, file_missing;
     char where[WEIR_SCHEMA_NAME_MAX + 16]; /* "stage 'page'" */
 };
 
@@ -127,6 +127,7 @@ static void check_handler_file(struct reading *r)
         wrong = "that is not a regular file";
     else if (access(path, R_OK) < 0)
         wrong = "it can't be read";
+    r->file_missing = wrong != NULL;
     if (wrong != NULL)
         weir_problems_error(b->schema.problems, r->st->what_at,
                             "stage '%s' has the handler '%.200s', and %s (%.200s)", r->st->name, file, wrong,
@@ -238,6 +239,7 @@ static void read_stage(struct weir_app_build *b, const struct weir_conf *map, st
     snprintf(r.where, sizeof r.where, "stage '%s'", st->name);
     if (weir_conf_kind(map) != WEIR_CONF_MAP) {
         weir_schema_expected(&b->schema, map, st->name, "a map that has source, handler, plugin or sink");
+        st->script_unknown = true;
         b->incomplete = true;
         return;
     }
@@ -245,6 +247,7 @@ static void read_stage(struct weir_app_build *b, const struct weir_conf *map, st
     for (size_t i = 0; i < weir_conf_size(map); i++)
         check_key(&r, i);
     read_settings(&r);
+    st->script_unknown = st->script_unknown || r.file_missing || st->what == NULL;
     if (r.type != NULL)
         st->options = weir_schema_options(&b->schema, map, r.where, r.type);
     const struct weir_conf *to = get(&r, "to");
@@ -266,6 +269,7 @@ void weir_app_build_stages(struct weir_app_build *b, const struct weir_conf *sta
 {
     struct weir_app *app = b->app;
     size_t count = weir_conf_size(stages);
+    b->stages = stages;
     if (weir_conf_kind(stages) != WEIR_CONF_MAP || count == 0 || count > WEIR_APP_MAX_STAGES) {
         b->incomplete = true;
         if (count > WEIR_APP_MAX_STAGES)

@@ -47,6 +47,7 @@ struct weir_option {
 struct weir_app_type {
     const char *name;
     enum weir_app_kind kind; /* WEIR_APP_SOURCE or WEIR_APP_SINK */
+    bool makes_requests;     /* a source whose events hold requests: each can go to one stage only */
     const char *text;        /* one line for the manual */
     const struct weir_option *options;
     size_t option_count;

@@ -118,6 +118,9 @@ static void check_keys_differ(struct doc *d, struct weir_conf *map)
         }
         if (d->set != 0)
             weir_problems_error(d->problems, sorted[i]->key_at, "the key '%s' is given twice", first->key);
+        else if (first->key_at.line == sorted[i]->key_at.line)
+            weir_problems_error(d->problems, sorted[i]->key_at, "the key '%s' is given twice in line %d",
+                                first->key, first->key_at.line);
         else
             weir_problems_error(d->problems, sorted[i]->key_at,
                                 "the key '%s' is given twice: in line %d and in line %d", first->key,

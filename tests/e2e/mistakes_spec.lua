@@ -48,6 +48,12 @@ local mistakes = {
      place = "weir.yaml:4:", "WEIR_TEST_NO_SUCH"},
     {"a cycle of edges that wait", yaml = head .. "  page: {handler: page.lua, to: {next: {stage: page, overflow: wait}}}\n",
      place = "weir.yaml:4:", "wait"},
+    {"requests sent to a list", yaml = head:gsub("to: page", "to: [page, other]") ..
+        "  page: {handler: page.lua}\n  other: {handler: page.lua}\n", place = "weir.yaml:3:50", "makes requests",
+     "several stages"},
+    {"requests sent to a list by a port", yaml = head:gsub("to: page", "to: {out: [page, other]}") ..
+        "  page: {handler: page.lua}\n  other: {handler: page.lua}\n", place = "weir.yaml:3:51", "makes requests",
+     "several stages"},
     {"a library that does not exist", yaml = head .. "  page: {handler: page.lua, libs: [sting]}\n", place = "weir.yaml:4:36",
      "'sting'", "did you mean 'string'?"},
 
@@ -126,9 +132,32 @@ describe("weir tells the place and the cause of", function()
         end
     end)
 
+    it("mistakes in weir.yaml, of the graph and in scripts, all of them", function()
+        place:write("weir.yaml", head .. "  page: {handler: page.lua, to: otehr, pool: dsik}\n" ..
+            "  other: {handler: other.lua, to: other, queue: {overflow: wait}}\n" ..
+            "  third: {handler: absent.lua}\n  fourth: {handler: fourth.lua, libs: [sting]}\n")
+        place:write("page.lua", "return 42\n")
+        place:write("other.lua", "retrun 42\n")
+        place:write("fourth.lua", "string.rep('x')\n")
+        for _, arguments in ipairs {{"check"}, {"run", "--admin", "none"}} do
+            local status, stdout, stderr = place:weir(arguments)
+            assert.are.equal(78, status)
+            assert.are.equal("", stdout)
+            for _, text in ipairs {"otehr", "dsik", "wait for each other", "absent.lua", "'sting'",
+                "5 errors, and 2 scripts can't be loaded"} do
+                assert.is_truthy(stderr:find(text, 1, true), "no '" .. text .. "' in\n" .. stderr)
+            end
+            assert.is_true(has_line(stderr, "page.lua:"), stderr)
+            assert.is_true(has_line(stderr, "other.lua:1:"), stderr)
+            assert.is_false(has_line(stderr, "absent.lua:"), stderr)
+            assert.is_false(has_line(stderr, "fourth.lua:"), stderr)
+            assert.is_nil(stderr:find("no source reaches", 1, true), stderr)
+        end
+    end)
+
     it("mistakes in several scripts, all of them", function()
-        place:write("weir.yaml", head:gsub("to: page", "to: {out: [page, other]}") ..
-            "  page: {handler: page.lua}\n  other: {handler: other.lua}\n")
+        place:write("weir.yaml", head ..
+            "  page: {handler: page.lua, to: other}\n  other: {handler: other.lua}\n")
         place:write("page.lua", "return 42\n")
         place:write("other.lua", "retrun 42\n")
         for _, arguments in ipairs {{"check"}, {"run", "--admin", "none"}} do

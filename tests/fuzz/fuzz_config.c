@@ -126,11 +126,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int rc = weir_app_parse((const char *)data, size, "weir.yaml", "/etc", in.sets, in.set_count, &types,
                             &report, &app, &err);
     weir_mem_fail_after(-1);
-    if ((rc == WEIR_OK) != (app != NULL) || (rc < 0 && err.text[0] == '\0'))
+    if ((rc == WEIR_OK || rc == WEIR_E_CONFIG) != (app != NULL) || (rc < 0 && err.text[0] == '\0'))
         abort();
     if (rc == WEIR_E_CONFIG && report.len == 0)
         abort(); /* refused without a reason */
-    if (app != NULL)
+    if (rc == WEIR_OK)
         check_app(app, &report);
     weir_app_free(app);
     weir_strbuf_fini(&report);

@@ -45,6 +45,7 @@ static const struct weir_option fixture_http_options[] = {
 };
 static const struct weir_app_type fixture_http = {.name = "http",
                                                   .kind = WEIR_APP_SOURCE,
+                                                  .makes_requests = true,
                                                   .text = "HTTP/1.1",
                                                   .options = fixture_http_options,
                                                   .option_count = 8};

@@ -91,6 +91,11 @@ static void what_has_no_effect_yet_is_warned_of(void **state)
                         "weir.yaml:8:22: warning: 'controller' has no effect in this version\n"
                         "        controller: {name: queue, sample: 1s, threshold: 100, idle: 5s}}\n"
                         "                    ^\n"
+                        "weir.yaml:12:39: warning: 'slice' has no effect in this version: of the limits "
+                        "only 'memory' is enforced\n"
+                        "        concurrency: 1000, limits: {slice: 5ms, stall: 40ms, cpu: 500ms, wall: 20s, "
+                        "memory: 16MiB}\n"
+                        "                                           ^\n"
                         "weir.yaml:32:16: warning: 'admission' has no effect in this version\n"
                         "        admission: {controller: response_time, target: 100ms, percentile: 90}\n"
                         "                   ^\n"
@@ -172,14 +177,14 @@ static void outputs_have_their_shapes(void **state)
     fixture_done(&r);
 
     app = fixture_parse_good(
-        &r, "weir: 1\nstages:\n  web: {source: http, listen: ':80', to: {out: [a, {stage: b, overflow: "
-            "{route: c}}]}}\n"
+        &r, "weir: 1\nstages:\n  web: {source: http, listen: ':80', to: {out: r}}\n"
+            "  r: {handler: a.lua, to: {out: [a, {stage: b, overflow: {route: c}}]}}\n"
             "  a: {handler: a.lua, to: {stage: b, overflow: wait}}\n  b: {sink: null}\n  c: {sink: null}\n");
-    const struct weir_app_port *out = &app->stages[0].ports[0];
+    const struct weir_app_port *out = &app->stages[1].ports[0];
     assert_int_equal(out->edge_count, 2);
     assert_int_equal(out->edges[1].overflow.policy, WEIR_OVERFLOW_ROUTE);
-    assert_int_equal(out->edges[1].overflow.target, 3);
-    out = &app->stages[1].ports[0];
+    assert_int_equal(out->edges[1].overflow.target, 4);
+    out = &app->stages[2].ports[0];
     assert_string_equal(out->name, "out");
     assert_int_equal(out->edges[0].overflow.policy, WEIR_OVERFLOW_WAIT);
     fixture_done(&r);

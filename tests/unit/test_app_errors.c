@@ -174,8 +174,8 @@ static const struct mistake mistakes[] = {
      "weir.yaml:6:11: error: 'libs': expected safe, all or a list of libraries such as [string, table], "
      "found 'safer'"},
     {STAGE_A "    libs: [strin]\n",
-     "weir.yaml:6:12: error: 'libs': expected string, table, math, utf8, coroutine, os, io, debug or "
-     "package, found 'strin' (did you mean 'string'?)"},
+     "weir.yaml:6:12: error: 'libs': expected safe, all, base, coroutine, string, table, math, utf8, os, "
+     "debug, io or package, found 'strin' (did you mean 'string'?)"},
     {STAGE_A "    state: forget\n", "weir.yaml:6:12: error: 'state': expected keep or reset, found 'forget'"},
     {STAGE_A "    on_error: b\n",
      "weir.yaml:6:15: error: stage 'a' gives failed events to 'b', and there is no such stage"},
@@ -277,7 +277,7 @@ static void each_mistake_has_its_line(void **state)
     for (size_t i = 0; i < count; i++) {
         struct fixture_result r;
         fixture_parse(&r, mistakes[i].text, NULL, 0);
-        assert_int_equal(r.code, r.app == NULL ? WEIR_E_CONFIG : WEIR_OK);
+        assert_int_equal(r.code, WEIR_E_CONFIG);
         first_line_must_be(&r, mistakes[i].text, mistakes[i].line);
         fixture_done(&r);
     }
@@ -338,6 +338,59 @@ static void a_report_is_sorted_and_complete(void **state)
         "'page'?)\n"
         "        page: pgae\n"
         "              ^\n");
+    fixture_done(&r);
+}
+
+/* What stands for itself is told beside other mistakes, and what might follow from them is not. */
+static void mistakes_elsewhere_do_not_hide_the_graph(void **state)
+{
+    (void)state;
+    struct fixture_result r;
+    fixture_parse(&r,
+                  HEAD "  a: {handler: a.lua, to: {x: bb, y: Bad, z: c}, queue: {overflow: {route: d}}}\n"
+                       "  b: {handler: a.lua, to: b, queue: {overflow: wait}}\n"
+                       "  c: {sink: null, queue: {overflow: {route: nowhere}}}\n"
+                       "  d: {sink: null, queue: {overflow: {route: a}}}\n"
+                       "  Bad: {sink: null}\n",
+                  NULL, 0);
+    assert_string_equal(r.err.text, "weir.yaml: 4 errors");
+    static const char *const told[] = {
+        "weir.yaml:4:31: error: stage 'a' sends 'x' to 'bb', and there is no such stage",
+        "weir.yaml:4:76: error: queues that route to each other: a -> d -> a",
+        "weir.yaml:6:45: error: stage 'c' routes to 'nowhere'",
+        "weir.yaml:8:3: error: the stage name 'Bad'",
+    };
+    for (size_t i = 0; i < sizeof told / sizeof told[0]; i++)
+        if (strstr(r.report.data, told[i]) == NULL)
+            fail_msg("'%s' is not in:\n%s", told[i], r.report.data);
+    fixture_done(&r);
+    fixture_parse(&r,
+                  HEAD "  a: {handler: a.lua, to: bb}\n"
+                       "  b: {handler: a.lua, to: b, queue: {overflow: wait}}\n",
+                  NULL, 0);
+    assert_string_equal(r.err.text, "weir.yaml: 2 errors"); /* b may be meant by bb: it is not unreachable */
+    assert_non_null(strstr(r.report.data, "stages that wait for each other could wait for ever: b -> b"));
+    fixture_done(&r);
+    fixture_parse(&r, STAGE_A "    pool: disk\npools: {1disk: {threads: 1}}\n", NULL, 0);
+    assert_string_equal(r.err.text, "weir.yaml: 1 error");
+    fixture_done(&r);
+}
+
+static void what_can_be_read_comes_with_the_mistakes(void **state)
+{
+    (void)state;
+    struct fixture_result r;
+    fixture_parse(&r,
+                  HEAD "  a: {handler: a.lua, colour: red, pool: none}\n  b: {handler: b.lua}\n"
+                       "  c: {handler: a.lua, libs: [strin]}\n",
+                  NULL, 0);
+    assert_int_equal(r.code, WEIR_E_CONFIG);
+    assert_non_null(r.app);
+    assert_int_equal(r.app->stage_count, 4);
+    assert_string_equal(r.app->stages[1].what, "a.lua");
+    assert_false(r.app->stages[1].script_unknown);
+    assert_true(r.app->stages[2].script_unknown);
+    assert_true(r.app->stages[3].script_unknown);
     fixture_done(&r);
 }
 
@@ -407,7 +460,7 @@ static void mistakes_of_the_command_line_name_it(void **state)
             &r,
             "weir: 1\nstages:\n  web: {source: http, listen: ':80', to: page}\n  page: {handler: page.lua}\n",
             &set, 1);
-        assert_int_equal(r.code, r.app == NULL ? WEIR_E_CONFIG : WEIR_OK);
+        assert_int_equal(r.code, WEIR_E_CONFIG);
         first_line_must_be(&r, table[i].path, table[i].line);
         fixture_done(&r);
     }
@@ -427,6 +480,8 @@ int main(void)
         cmocka_unit_test(each_mistake_has_its_line),
         cmocka_unit_test(handler_files_must_be_files),
         cmocka_unit_test(a_report_is_sorted_and_complete),
+        cmocka_unit_test(mistakes_elsewhere_do_not_hide_the_graph),
+        cmocka_unit_test(what_can_be_read_comes_with_the_mistakes),
         cmocka_unit_test(very_many_problems_are_cut),
         cmocka_unit_test(mistakes_of_the_command_line_name_it),
     };

@@ -32,6 +32,31 @@ static void cycles_that_do_not_wait_are_fine(void **state)
     }
 }
 
+static void a_request_goes_to_one_stage(void **state)
+{
+    (void)state;
+    static const char *const lists[][2] = {
+        {"[a, b]", "weir.yaml:3:42"}, {"{out: [a, b]}", "weir.yaml:3:43"},
+        {"[a]", NULL}, {"{out: [b]}", NULL}};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        struct fixture_result r;
+        char text[300], line[300] = "";
+        snprintf(text, sizeof text,
+                 "weir: 1\nstages:\n  web: {source: http, listen: ':80', to: %s}\n"
+                 "  a: {handler: a.lua, to: [b, c]}\n  b: {handler: a.lua, to: [a, c]}\n  c: {sink: null}\n",
+                 lists[i][0]);
+        fixture_parse(&r, text, NULL, 0);
+        if (lists[i][1] != NULL)
+            snprintf(line, sizeof line,
+                     "%s: error: stage 'web' makes requests, and a request can't be sent to several stages "
+                     "(send it to one stage, which may copy what it needs)\n",
+                     lists[i][1]);
+        assert_int_equal(r.code, lists[i][1] != NULL ? WEIR_E_CONFIG : WEIR_OK);
+        assert_int_equal(strncmp(r.report.data, line, strlen(line)), 0);
+        fixture_done(&r);
+    }
+}
+
 static void large_graphs_take_little_time(void **state)
 {
     (void)state;
@@ -92,6 +117,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cycles_that_do_not_wait_are_fine),
+        cmocka_unit_test(a_request_goes_to_one_stage),
         cmocka_unit_test(large_graphs_take_little_time),
         cmocka_unit_test(the_largest_file_takes_bounded_time),
     };

@@ -209,7 +209,7 @@ struct refusal {
 static const struct refusal refusals[] = {
     {"a: 1\nb: 2\na: 3\n", "weir.yaml:3:1: error: the key 'a' is given twice: in line 1 and in line 3\n"
                            "        a: 3\n        ^\n"},
-    {"k: {a: 1, a: 2}", "weir.yaml:1:11: error: the key 'a' is given twice: in line 1 and in line 1\n"
+    {"k: {a: 1, a: 2}", "weir.yaml:1:11: error: the key 'a' is given twice in line 1\n"
                         "        k: {a: 1, a: 2}\n                  ^\n"},
     {"a: &x 1\n", "weir.yaml:1:4: error: anchors are not supported: write the value out where '*x' stands\n"
                   "        a: &x 1\n           ^\n"},
