@@ -106,6 +106,7 @@ static const struct weir_option options_of_http[] = {
 const struct weir_app_type weir_http_source_type = {
     .name = "http",
     .kind = WEIR_APP_SOURCE,
+    .makes_requests = true,
     .text = "makes an event of each HTTP/1.1 request; the event holds the request",
     .options = options_of_http,
     .option_count = sizeof options_of_http / sizeof *options_of_http,
@@ -267,7 +268,7 @@ static struct instance *least_loaded_locked(struct maker *k)
     return best;
 }
 
-/* Gives the sockets of `from` to the others. */
+/* Gives the sockets of `from` (NULL: those that nobody has) to the others. */
 static void hand_on_locked(struct maker *k, const struct instance *from)
 {
     for (size_t i = 0; i < k->slot_count; i++) {
@@ -356,7 +357,7 @@ static void destroy(struct weir_source *s)
     if (!in->stopped) {
         in->stopped = true;
         k->made--;
-        hand_on_locked(k, in);
+        hand_on_locked(k, in->started ? in : NULL); /* not started: it leaves the socket made for it */
     }
     weir_list_remove(&in->node);
     uint64_t open_now = k->gone.connections;
@@ -430,6 +431,8 @@ static int make(void *self, struct weir_seat *seat, struct weir_source **ret, st
     if (rc == WEIR_OK) {
         k->made++;
         weir_list_append(&k->instances, &in->node);
+    } else {
+        hand_on_locked(k, NULL); /* its socket listens already */
     }
     weir_mutex_unlock(&k->mu);
     if (rc < 0) {

@@ -94,12 +94,13 @@ static int open_stages(struct weir_graph *g, const struct weir_app *app, const s
     for (size_t i = 0; i < g->stage_count; i++) {
         if (app->stages[i].kind == WEIR_APP_SOURCE)
             continue;
-        int failed = open_stage(&g->stages[i], app, &app->stages[i], registry, &addresses[i], reterr);
-        if (failed < 0 && reterr != NULL)
-            weir_strbuf_addf(report, "%s\n", reterr->text);
-        if (failed < 0)
-            rc = failed;
-        problems += failed < 0;
+        struct weir_err why;
+        int failed = open_stage(&g->stages[i], app, &app->stages[i], registry, &addresses[i], &why);
+        if (failed == WEIR_OK)
+            continue;
+        weir_strbuf_addf(report, "%s\n", why.text);
+        rc = failed;
+        problems++;
     }
     if (problems > 0)
         return weir_err_set(reterr, rc, "%s: %zu stage%s can't be loaded", app->file, problems, problems == 1 ? "" : "s");

@@ -93,6 +93,32 @@ static void lines_go_to_the_file_and_to_a_new_one_after_rotation(void **state)
     assert_non_null(strstr(err.text, "/nonexistent/x"));
 }
 
+static void opening_survives_any_failed_allocation(void **state)
+{
+    (void)state;
+    NEEDS_INJECTION();
+    char folder[] = "/tmp/weir-log-XXXXXX", path[60];
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/a", folder);
+    const char *const paths[] = {path, "stdout", "stderr"};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        int rc = WEIR_E_NOMEM;
+        for (long n = 0; rc != WEIR_OK; n++) {
+            struct weir_access_log *log = NULL;
+            struct weir_err err;
+            weir_mem_fail_after(n);
+            rc = weir_access_log_open(paths[i], WEIR_ACCESS_JSON, &log, &err);
+            weir_mem_fail_after(-1);
+            assert_true(rc == WEIR_OK || (rc == WEIR_E_NOMEM && err.code == WEIR_E_NOMEM && log == NULL));
+            assert_true(rc < 0 || n > 0);
+            weir_access_log_close(log);
+            assert_int_equal(weir_mem_live(), 0);
+        }
+    }
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -100,6 +126,7 @@ int main(void)
         TEST(a_request_that_never_was_one_has_a_line_too),
         TEST(json_lines_are_objects),
         TEST(lines_go_to_the_file_and_to_a_new_one_after_rotation),
+        TEST(opening_survives_any_failed_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
