@@ -363,6 +363,7 @@ static inline void lua_open(struct lua_app *app, const struct lua_stage_spec *sp
         s->batch_max = spec->batch_max != 0 ? spec->batch_max : 64;
         s->concurrency = spec->concurrency != 0 ? spec->concurrency : 1000;
         s->slice_ns = 10 * WEIR_NS_PER_MS;
+        s->wall_ns = 30 * WEIR_NS_PER_S; /* what a wait without a deadline may take */
         s->memory = spec->memory != 0 ? spec->memory : 8 << 20;
         s->queue.capacity = spec->capacity != 0 ? spec->capacity : 1024;
         s->queue.bytes = 64 << 20;
