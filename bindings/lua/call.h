@@ -84,5 +84,7 @@ WEIR_L_RAISES struct weir_call *weir_call_running(lua_State *L, const char *what
 /* Logs that a call failed with `text`; the first of a site, then one a second with the count of those left
  * out. handler.c. */
 void weir_lua_report_failure(struct weir_vm *vm, const struct weir_call *call, const char *text);
+/* A call returned and left a stream open, which is cut: says so in the log, at most once a second. */
+void weir_lua_report_open_stream(struct weir_vm *vm);
 
 #endif

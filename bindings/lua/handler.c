@@ -36,6 +36,7 @@ struct weir_lua_handler {
     uint64_t retry_ns;        /* [owner: worker] no new VM could be made; not before then again */
     struct site sites[SITES]; /* [owner: worker] */
     struct site replaced;     /* [owner: worker] the log line of a VM that was replaced; no hash */
+    struct site unclosed;     /* [owner: worker] that of a stream left open; no hash */
 };
 
 static struct weir_lua_handler *handler_of(struct weir_handler *h)
@@ -104,6 +105,29 @@ void weir_lua_report_failure(struct weir_vm *vm, const struct weir_call *call, c
         weir_log(WEIR_LOG_ERROR, where, fields, "%s", text);
 }
 
+/* A warning that a script can bring about with each event: one line a second. */
+static void warn_seldom(struct site *site, const char *where, const char *text)
+{
+    uint64_t now = weir_clock_ns();
+    if (site->last_ns != 0 && now - site->last_ns < SITE_PAUSE_NS) {
+        site->left_out++;
+        return;
+    }
+    char fields[48];
+    snprintf(fields, sizeof fields, "{\"left_out\":%llu}", (unsigned long long)site->left_out);
+    weir_log(WEIR_LOG_WARN, where, fields, "%s", text);
+    site->last_ns = now;
+    site->left_out = 0;
+}
+
+void weir_lua_report_open_stream(struct weir_vm *vm)
+{
+    char where[128];
+    weir_lua_log_where(vm, where, sizeof where);
+    warn_seldom(&handler_of(vm->seat->handler)->unclosed, where,
+                "a handler returned without stream:close(), and the answer was cut");
+}
+
 /* --- VMs --- */
 
 void weir_lua_settle(struct weir_vm *vm)
@@ -113,21 +137,6 @@ void weir_lua_settle(struct weir_vm *vm)
         return;
     weir_list_remove(&vm->node);
     weir_vm_destroy(vm);
-}
-
-/* A script that needs too much does so with each event: one line a second. */
-static void log_replaced(struct weir_lua_handler *h, const char *where, size_t limit, uint64_t now)
-{
-    struct site *site = &h->replaced;
-    if (site->last_ns != 0 && now - site->last_ns < SITE_PAUSE_NS) {
-        site->left_out++;
-        return;
-    }
-    char fields[48];
-    snprintf(fields, sizeof fields, "{\"left_out\":%llu}", (unsigned long long)site->left_out);
-    weir_log(WEIR_LOG_WARN, where, fields, "a VM ran out of memory (limits.memory is %zu bytes) and was replaced", limit);
-    site->last_ns = now;
-    site->left_out = 0;
 }
 
 /* Puts a fresh VM in the place of a broken one. If none can be made the old one goes on: its state is whole,
@@ -147,7 +156,9 @@ static void replace_vm(struct weir_lua_handler *h)
                  "no new VM could be made in place of one that ran out of memory: %s", err.text);
         return;
     }
-    log_replaced(h, where, old->limit, now);
+    char text[128];
+    snprintf(text, sizeof text, "a VM ran out of memory (limits.memory is %zu bytes) and was replaced", old->limit);
+    warn_seldom(&h->replaced, where, text);
     h->vm = fresh;
     weir_list_append(&h->retired, &old->node);
     weir_lua_settle(old);

@@ -2,9 +2,6 @@
 
 #include <lauxlib.h>
 
-#include "base/log.h"
-#include "core/seat.h"
-#include "core/stage.h"
 #include "io/http_request.h"
 #include "lua/call.h"
 
@@ -44,8 +41,7 @@ void weir_stream_ud_end_call(struct weir_call *call)
             continue;
         }
         if (call->reason == WEIR_REASON_NONE)
-            weir_log(WEIR_LOG_WARN, call->vm->seat->stage->name, NULL,
-                     "a handler returned without stream:close(); the answer was cut");
+            weir_lua_report_open_stream(call->vm);
         weir_stream_ud_cut(u);
     }
 }

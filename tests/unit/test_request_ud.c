@@ -196,6 +196,24 @@ static void test_a_stream_left_open_is_cut(void **state)
     }
 }
 
+static void test_streams_left_open_are_told_once_a_second(void **state)
+{
+    (void)state;
+    LUA_APP(app, {.name = "a", .script = "return function(r) r:start(200):write('a') end"});
+    weir_clock_set_virtual(100 * WEIR_NS_PER_S);
+    int saved = log_begin();
+    for (int i = 0; i < 5; i++)
+        lua_send_request(&app, "a", fake_request("", false));
+    weir_clock_set_virtual(102 * WEIR_NS_PER_S);
+    lua_send_request(&app, "a", fake_request("", false));
+    log_end(saved);
+    weir_clock_set_virtual(0);
+    assert_int_equal(count_of(logged, "stream:close()"), 2);
+    assert_non_null(strstr(logged, "stage a: "));
+    assert_non_null(strstr(logged, "\"left_out\":4"));
+    lua_close_app(&app);
+}
+
 static void test_a_cancelled_writer_has_its_stream_cut(void **state)
 {
     (void)state;
@@ -243,6 +261,7 @@ int main(void)
         cmocka_unit_test(test_a_failed_call_leaves_its_request_to_the_host),
         cmocka_unit_test(test_a_stream_waits_for_its_client),
         cmocka_unit_test(test_a_stream_left_open_is_cut),
+        cmocka_unit_test(test_streams_left_open_are_told_once_a_second),
         cmocka_unit_test(test_a_cancelled_writer_has_its_stream_cut),
         cmocka_unit_test(test_a_streamed_body_is_read_in_chunks),
     };
