@@ -44,6 +44,15 @@ WEIR_L_RAISES static void set_trace(lua_State *L, const struct weir_trace *trace
     lua_setfield(L, -2, "trace");
 }
 
+WEIR_L_RAISES const char *weir_api_check_string(lua_State *L, int idx, const char *what)
+{
+    if (lua_isnone(L, idx))
+        luaL_error(L, "%s must be a string, nothing was given", what);
+    if (lua_type(L, idx) != LUA_TSTRING)
+        luaL_error(L, "%s must be a string, it is a %s", what, luaL_typename(L, idx));
+    return lua_tostring(L, idx);
+}
+
 WEIR_L_RAISES static int l_meta(lua_State *L)
 {
     struct weir_call *call = weir_call_running(L, "weir.meta");

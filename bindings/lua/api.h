@@ -14,6 +14,9 @@ WEIR_L_RAISES void weir_api_stage_open(lua_State *L);
 WEIR_L_RAISES void weir_api_log_open(lua_State *L);
 WEIR_L_RAISES void weir_api_json_open(lua_State *L);
 
+/* Raises unless the argument at `idx` is a string: "`what` must be a string, it is a number". */
+WEIR_L_RAISES const char *weir_api_check_string(lua_State *L, int idx, const char *what);
+
 /* The address that the light userdata weir.json.null is. */
 void *weir_json_null(void);
 

@@ -47,10 +47,7 @@ WEIR_L_RAISES static int unknown_port(lua_State *L, const struct weir_vm *vm)
 
 WEIR_L_RAISES static struct weir_port *find_port(lua_State *L, const struct weir_vm *vm)
 {
-    if (lua_type(L, 1) != LUA_TSTRING)
-        luaL_error(L, "weir.emit: the port must be a string, it is a %s",
-                   lua_isnone(L, 1) ? "nothing" : luaL_typename(L, 1));
-    const char *name = lua_tostring(L, 1);
+    const char *name = weir_api_check_string(L, 1, "weir.emit: the port");
     for (size_t i = 0; i < vm->port_count; i++)
         if (vm->ports[i].interned == name) /* short strings are the same when they are equal */
             return vm->ports[i].port;

@@ -43,7 +43,8 @@ WEIR_L_RAISES static int write_log(lua_State *L, enum weir_log_level level)
     if (!weir_log_enabled(level))
         return 0;
     char where[128];
-    luaL_checkany(L, 1);
+    if (lua_isnone(L, 1))
+        luaL_error(L, "weir.log: no message was given");
     lua_settop(L, 2);
     const char *text = luaL_tolstring(L, 1, NULL);
     if (!lua_isnoneornil(L, 2) && !lua_istable(L, 2))

@@ -86,7 +86,7 @@ WEIR_L_RAISES static int unknown_stage(lua_State *L, const struct weir_graph *g,
 WEIR_L_RAISES static int l_queue(lua_State *L)
 {
     struct weir_graph *g = own_stage(L, "weir.queue")->graph;
-    const char *name = luaL_checkstring(L, 1);
+    const char *name = weir_api_check_string(L, 1, "weir.queue: the stage");
     struct weir_stage *stage = weir_graph_stage(g, name);
     return stage != NULL ? push_snapshot(L, stage) : unknown_stage(L, g, name);
 }

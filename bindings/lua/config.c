@@ -83,9 +83,11 @@ WEIR_L_RAISES int weir_config_check_class(lua_State *L, int idx, const char *wha
     static const char *const only[] = {"normal"};
     const char *const *names = g->class_names != NULL ? g->class_names : only;
     size_t count = g->class_names != NULL ? g->class_count : 1;
-    const char *name = lua_type(L, idx) == LUA_TSTRING ? lua_tostring(L, idx) : luaL_typename(L, idx);
+    if (lua_type(L, idx) != LUA_TSTRING)
+        luaL_error(L, "%s: the class must be a string, it is a %s", what, luaL_typename(L, idx));
+    const char *name = lua_tostring(L, idx);
     for (size_t i = 0; i < count; i++)
-        if (lua_type(L, idx) == LUA_TSTRING && strcmp(names[i], name) == 0)
+        if (strcmp(names[i], name) == 0)
             return (int)i;
     luaL_Buffer b;
     luaL_buffinit(L, &b);

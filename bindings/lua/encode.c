@@ -1,6 +1,6 @@
 /* Lua values to MessagePack. The formats are msgpack-c's own templates, writing straight into the VM's
- * buffer. A table is walked once: a header is written first and put right at the end; a table that begins
- * like an array and turns out to be none is written again as a map. */
+ * buffer. A map is walked once: its header is written first and put right at the end. A table with a length
+ * has its keys looked at before that, to tell whether it is an array. */
 #include <lauxlib.h>
 #include <string.h>
 
@@ -134,20 +134,20 @@ WEIR_L_RAISES static void encode_key(struct writer *w, int idx)
     encode_value(w, idx);
 }
 
-/* The header of a map or array of `count` entries instead of the one byte at `at`. */
-WEIR_L_RAISES static void patch_header(struct writer *w, size_t at, size_t count, bool array)
+/* The header of a map of `count` entries instead of the one byte at `at`. */
+WEIR_L_RAISES static void patch_header(struct writer *w, size_t at, size_t count)
 {
     unsigned char head[5];
     size_t n = 1;
     if (count < 16) {
-        head[0] = (unsigned char)((array ? 0x90 : 0x80) | count);
+        head[0] = (unsigned char)(0x80 | count);
     } else if (count < 65536) {
-        head[0] = array ? 0xdc : 0xde;
+        head[0] = 0xde;
         head[1] = (unsigned char)(count >> 8);
         head[2] = (unsigned char)count;
         n = 3;
     } else {
-        head[0] = array ? 0xdd : 0xdf;
+        head[0] = 0xdf;
         for (int i = 0; i < 4; i++)
             head[1 + i] = (unsigned char)(count >> (24 - 8 * i));
         n = 5;
@@ -171,7 +171,7 @@ WEIR_L_RAISES static void encode_map(struct writer *w, int t)
         lua_settop(w->L, t + 1);
         count++;
     }
-    patch_header(w, at, count, false);
+    patch_header(w, at, count);
 }
 
 /* Whether all keys are 1..n. Only keys are looked at, before anything is encoded: work that is thrown away when a named key turns up

@@ -49,6 +49,33 @@ static void test_meta_tells_of_the_event(void **state)
     lua_close_app(&app);
 }
 
+static void test_wrong_arguments_are_named_through_pcall_too(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {"weir.emit", "weir.emit: the port must be a string, nothing was given"},
+        {"weir.emit, 3", "weir.emit: the port must be a string, it is a number"},
+        {"weir.emit, 'out', 1, {class = 1}", "weir.emit: the class must be a string, it is a number"},
+        {"weir.emit, 'out', 1, {class = 'x'}", "weir.emit: there is no class 'x'"},
+        {"weir.queue", "weir.queue: the stage must be a string, nothing was given"},
+        {"weir.queue, 1", "weir.queue: the stage must be a string, it is a number"},
+        {"weir.log.info", "weir.log: no message was given"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char script[300];
+        snprintf(script, sizeof script,
+                 "local weir = require 'weir'\nreturn function()\n"
+                 "weir.emit('out', select(2, pcall(%s))) end",
+                 rows[i][0]);
+        LUA_APP(app, {.name = "a", .to = "out=sink", .script = script});
+        lua_send_int(&app, "a", 1);
+        const char *got = lua_arrived();
+        if (strstr(got, rows[i][1]) == NULL)
+            fail_msg("%s: got %s", rows[i][0], got);
+        lua_close_app(&app);
+    }
+}
+
 static void test_a_stage_reads_its_own_load(void **state)
 {
     (void)state;
@@ -73,6 +100,7 @@ int main(void)
         cmocka_unit_test(test_an_unknown_port_is_named_with_the_known_ones),
         cmocka_unit_test(test_a_full_queue_answers_full),
         cmocka_unit_test(test_meta_tells_of_the_event),
+        cmocka_unit_test(test_wrong_arguments_are_named_through_pcall_too),
         cmocka_unit_test(test_a_stage_reads_its_own_load),
     };
     return cmocka_run_group_tests_name("lua_api", tests, NULL, NULL);
