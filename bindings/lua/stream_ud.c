@@ -18,6 +18,7 @@ static void close_stream(struct weir_stream_ud *u, bool whole)
 
 void weir_stream_ud_cut(struct weir_stream_ud *u)
 {
+    u->cut = u->cut || u->stream != NULL;
     close_stream(u, false);
 }
 
@@ -50,6 +51,7 @@ WEIR_L_RAISES struct weir_stream_ud *weir_stream_ud_push(lua_State *L)
 {
     struct weir_stream_ud *u = lua_newuserdatauv(L, sizeof *u, 0); /* an empty box first: __gc can take it */
     u->stream = NULL;
+    u->cut = false;
     u->owner = NULL;
     u->writer = NULL;
     weir_list_init(&u->node);
@@ -134,6 +136,8 @@ WEIR_L_RAISES static int l_close(lua_State *L)
     struct weir_stream_ud *u = luaL_checkudata(L, 1, "weir.stream");
     if (u->writer != NULL)
         return luaL_error(L, "another call is waiting to write to this stream");
+    if (u->cut)
+        return weir_stream_push_failure(L, WEIR_E_CLOSED);
     close_stream(u, true);
     lua_pushboolean(L, 1);
     return 1;

@@ -14,6 +14,7 @@ struct weir_http_stream;
 struct weir_stream_ud {
     struct weir_list node;           /* of the VM's open streams */
     struct weir_http_stream *stream; /* NULL: closed */
+    bool cut;                        /* it was closed incomplete */
     struct weir_call *owner;         /* the call that started it, while it is open */
     struct weir_call *writer;        /* the call that waits for the client; NULL: none */
 };

@@ -68,7 +68,7 @@ static void steer(struct input *in, const char *line)
     }
 }
 
-static void read_steering(struct input *in, const char *text, size_t size)
+static void read_directives(struct input *in, const char *text, size_t size)
 {
     const char *end = text + size, *newline;
     while (text < end && *text == '#' && (newline = memchr(text, '\n', (size_t)(end - text))) != NULL) {
@@ -121,7 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct weir_app *app = NULL;
     struct weir_err err = {0, ""};
     setenv("WEIR_FUZZ", "8080", 1);
-    read_steering(&in, (const char *)data, size);
+    read_directives(&in, (const char *)data, size);
     weir_mem_fail_after(in.fail_after);
     int rc = weir_app_parse((const char *)data, size, "weir.yaml", "/etc", in.sets, in.set_count, &types,
                             &report, &app, &err);

@@ -196,6 +196,22 @@ static void test_a_stream_left_open_is_cut(void **state)
     }
 }
 
+static void test_closing_a_stream_that_was_cut_says_so(void **state)
+{
+    (void)state;
+    LUA_APP(app, {.name = "a",
+                  .to = "out=sink",
+                  .script = "local weir = require 'weir'\nlocal kept\nreturn function(r)\n"
+                            "  if not kept then kept = r:start(200) return end\n"
+                            "  local s = r:start(200)\n"
+                            "  weir.emit('out', {select('#', kept:close()), select(2, kept:close()),"
+                            " s:close(), s:close()}) end"});
+    lua_send_request(&app, "a", fake_request("", false));
+    lua_send_request(&app, "a", fake_request("", false));
+    assert_string_equal(lua_arrived(), "[2,\"closed\",true,true]\n");
+    lua_close_app(&app);
+}
+
 static void test_streams_left_open_are_told_once_a_second(void **state)
 {
     (void)state;
@@ -261,6 +277,7 @@ int main(void)
         cmocka_unit_test(test_a_failed_call_leaves_its_request_to_the_host),
         cmocka_unit_test(test_a_stream_waits_for_its_client),
         cmocka_unit_test(test_a_stream_left_open_is_cut),
+        cmocka_unit_test(test_closing_a_stream_that_was_cut_says_so),
         cmocka_unit_test(test_streams_left_open_are_told_once_a_second),
         cmocka_unit_test(test_a_cancelled_writer_has_its_stream_cut),
         cmocka_unit_test(test_a_streamed_body_is_read_in_chunks),

@@ -204,8 +204,9 @@ local Stream = {}
 ---@return weir.ClientFailure? reason
 function Stream:write(chunk) end
 
----Ends the answer.
----@return true
+---Ends the answer. A stream that was cut, with the call that started it, answers nil, "closed".
+---@return true? ok
+---@return weir.ClientFailure? reason
 function Stream:close() end
 
 ---What init gets.
