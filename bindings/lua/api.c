@@ -14,18 +14,6 @@
 #define WEIR_VERSION "0.1.0"
 #endif
 
-WEIR_L_RAISES static int l_now(lua_State *L)
-{
-    lua_pushnumber(L, (lua_Number)weir_clock_ns() / 1e9);
-    return 1;
-}
-
-WEIR_L_RAISES static int l_time(lua_State *L)
-{
-    lua_pushnumber(L, (lua_Number)weir_clock_wall_ns() / 1e9);
-    return 1;
-}
-
 /* W3C traceparent; nothing when there is no trace. */
 WEIR_L_RAISES static void set_trace(lua_State *L, const struct weir_trace *trace)
 {
@@ -55,7 +43,7 @@ WEIR_L_RAISES const char *weir_api_check_string(lua_State *L, int idx, const cha
 
 WEIR_L_RAISES static int l_meta(lua_State *L)
 {
-    struct weir_call *call = weir_call_running(L, "weir.meta");
+    struct weir_call *call = weir_call_with_event(L, "weir.meta");
     lua_Integer i = luaL_optinteger(L, 1, 1);
     if (i < 1 || (lua_Unsigned)i > call->count)
         return luaL_argerror(L, 1, "there is no such event in the batch");
@@ -84,7 +72,7 @@ WEIR_L_RAISES static int l_meta(lua_State *L)
 
 WEIR_L_RAISES void weir_api_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"now", l_now}, {"time", l_time}, {"meta", l_meta}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"meta", l_meta}, {NULL, NULL}};
     luaL_newlib(L, functions);
     lua_pushliteral(L, WEIR_VERSION);
     lua_setfield(L, -2, "version");
@@ -92,4 +80,9 @@ WEIR_L_RAISES void weir_api_open(lua_State *L)
     weir_api_stage_open(L);
     weir_api_log_open(L);
     weir_api_json_open(L);
+    weir_api_shared_open(L);
+    weir_api_metric_open(L);
+    weir_api_time_open(L);
+    weir_api_http_open(L);
+    weir_api_fs_open(L);
 }

@@ -13,9 +13,20 @@ WEIR_L_RAISES void weir_api_emit_open(lua_State *L);
 WEIR_L_RAISES void weir_api_stage_open(lua_State *L);
 WEIR_L_RAISES void weir_api_log_open(lua_State *L);
 WEIR_L_RAISES void weir_api_json_open(lua_State *L);
+WEIR_L_RAISES void weir_api_shared_open(lua_State *L);
+WEIR_L_RAISES void weir_api_metric_open(lua_State *L);
+WEIR_L_RAISES void weir_api_time_open(lua_State *L);
+WEIR_L_RAISES void weir_api_http_open(lua_State *L);
+WEIR_L_RAISES void weir_api_fs_open(lua_State *L);
+/* The VM's worker runs it from now on, or no longer: timers. */
+void weir_api_time_attach(struct weir_vm *vm);
+void weir_api_time_detach(struct weir_vm *vm);
 
 /* Raises unless the argument at `idx` is a string: "`what` must be a string, it is a number". */
 WEIR_L_RAISES const char *weir_api_check_string(lua_State *L, int idx, const char *what);
+
+/* The seconds at `idx` in ns; raises, beginning with `what`, unless they are a number ≥ 0. */
+WEIR_L_RAISES uint64_t weir_api_check_seconds(lua_State *L, int idx, const char *what);
 
 /* The address that the light userdata weir.json.null is. */
 void *weir_json_null(void);

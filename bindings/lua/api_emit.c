@@ -117,6 +117,16 @@ WEIR_L_RAISES static void encode_vars(lua_State *L, const struct weir_request_ud
         luaL_error(L, "req.vars: a request can't be sent in vars");
 }
 
+/* From the event that is handled; a fiber has none. */
+static struct weir_event *make_empty(struct weir_vm *vm, const struct weir_event *parent)
+{
+    struct weir_worker *w = vm->seat->worker;
+    struct weir_event *ev = parent != NULL ? weir_event_create_from(w, parent) : weir_event_create(w);
+    if (ev != NULL && parent == NULL)
+        ev->arrival_ns = weir_worker_now(w);
+    return ev;
+}
+
 /* The event, with the request in it; NULL: no memory, and nothing has changed. */
 static struct weir_event *make_event(struct weir_call *call, const struct parcel *p,
                                      struct weir_event *holder)
@@ -126,7 +136,7 @@ static struct weir_event *make_event(struct weir_call *call, const struct parcel
     struct weir_event *ev = NULL;
     if (weir_convert_take(vm, &p->value, &value) && (!p->has_vars || weir_convert_take(vm, &p->vars, &vars)) &&
         (!p->options.has_key || weir_convert_take(vm, &p->key, &key)))
-        ev = weir_event_create_from(vm->seat->worker, holder != NULL ? holder : call->one);
+        ev = make_empty(vm, holder != NULL ? holder : call->one);
     if (ev == NULL) {
         weir_value_unref(value);
         weir_value_unref(vars);
@@ -166,7 +176,7 @@ static void emission_done(struct weir_emission *em, enum weir_verdict verdict, s
     struct weir_call *call = WEIR_LIST_ENTRY(em, struct weir_call, emission);
     struct weir_worker *w = call->vm->seat->worker;
     call->verdict = verdict;
-    if (call->cancelled) {
+    if (call->orphan) {
         struct weir_request *r = ev != NULL ? ev->request : NULL;
         if (ev != NULL)
             ev->request = NULL;
@@ -179,6 +189,13 @@ static void emission_done(struct weir_emission *em, enum weir_verdict verdict, s
     if (ev != NULL)
         take_back(call, call->moved_from, ev);
     weir_call_continue(call);
+}
+
+/* Its verdict will come; until then the emission must stay in place. */
+static bool stop_emitting(struct weir_wait *wait)
+{
+    (void)wait;
+    return false;
 }
 
 WEIR_L_RAISES static int push_verdict(lua_State *L, enum weir_verdict verdict)
@@ -196,9 +213,7 @@ WEIR_L_RAISES static int l_emit_end(lua_State *L, int status, lua_KContext ctx)
 {
     (void)status; /* always LUA_YIELD */
     (void)ctx;
-    struct weir_call *call = weir_vm_of(L)->running;
-    call->wait = WEIR_CALL_WAITS_NOT;
-    return push_verdict(L, call->verdict);
+    return push_verdict(L, weir_vm_of(L)->running->verdict);
 }
 
 static bool would_wait(const struct weir_port *port)
@@ -253,7 +268,8 @@ WEIR_L_RAISES static int l_emit(lua_State *L)
     }
     if (verdict == WEIR_VERDICT_PENDING) {
         call->moved_from = holder;
-        return weir_call_suspend(L, WEIR_CALL_WAITS_EMIT, l_emit_end);
+        call->own_wait.cancel = stop_emitting;
+        return weir_call_suspend(L, &call->own_wait, l_emit_end);
     }
     take_back(call, holder, ev);
     if (verdict == WEIR_VERDICT_FULL && em == NULL && would_wait(p.port))

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 
 #include "lua/call.h"
+#include "lua/preempt.h"
 
 WEIR_L_RAISES static lua_State *check_thread(lua_State *L, int idx)
 {
@@ -63,7 +64,9 @@ WEIR_L_RAISES static int step(lua_State *L, lua_State *co, int args, bool wrap)
     bool blocked = vm->blocked;
     int results;
     vm->blocked = blocked || !lua_isyieldable(L);
+    weir_preempt_switch(vm, co);
     int status = lua_resume(co, L, args, &results);
+    weir_preempt_switch(vm, L);
     vm->blocked = blocked;
     if (status == LUA_YIELD && vm->suspending) {
         weir_vm_thread_set(co, WEIR_VM_THREAD_WAITS, true);
@@ -117,6 +120,7 @@ WEIR_L_RAISES static int l_create(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TFUNCTION);
     lua_State *co = lua_newthread(L);
+    weir_preempt_prepare(co);
     lua_pushvalue(L, 1);
     lua_xmove(L, co, 1);
     return 1;

@@ -14,11 +14,11 @@
 #include "lua/call.h"
 #include "lua/log.h"
 #include "lua/script.h"
-#include "lua/stream_ud.h"
+#include "lua/vms.h"
 
 enum { SITES = 16, SITE_TEXT = 200 };
 
-static const uint64_t SITE_PAUSE_NS = WEIR_NS_PER_S, RETRY_NS = WEIR_NS_PER_S;
+static const uint64_t SITE_PAUSE_NS = WEIR_NS_PER_S;
 
 /* A place that errors come from, told apart by the first line of their message. */
 struct site {
@@ -29,34 +29,16 @@ struct site {
 
 struct weir_lua_handler {
     struct weir_handler base;
-    const struct weir_lua_script *script; /* [const] */
-    struct weir_vm_meter meter;
-    struct weir_vm *vm;       /* [owner: worker] takes the calls */
-    struct weir_list retired; /* [owner: worker] VMs that only end theirs */
-    uint64_t retry_ns;        /* [owner: worker] no new VM could be made; not before then again */
+    struct weir_vms vms;
     struct site sites[SITES]; /* [owner: worker] */
-    struct site replaced;     /* [owner: worker] the log line of a VM that was replaced; no hash */
-    struct site unclosed;     /* [owner: worker] that of a stream left open; no hash */
+    struct site unclosed;     /* [owner: worker] the log line of a stream left open; no hash */
+    struct site replaced;     /* [owner: worker] that of a VM that was replaced; no hash */
+    struct site timers;       /* [owner: worker] that of a timer whose function could not begin; no hash */
 };
 
 static struct weir_lua_handler *handler_of(struct weir_handler *h)
 {
     return WEIR_LIST_ENTRY(h, struct weir_lua_handler, base);
-}
-
-static int make_vm(struct weir_lua_handler *h, struct weir_vm **ret, struct weir_err *reterr)
-{
-    struct weir_vm *vm;
-    int rc = weir_vm_create(h->script, h->base.seat, &h->meter, &vm, reterr);
-    if (rc != WEIR_OK)
-        return rc;
-    rc = weir_vm_init(vm, reterr);
-    if (rc != WEIR_OK) {
-        weir_vm_destroy(vm);
-        return rc;
-    }
-    *ret = vm;
-    return WEIR_OK;
 }
 
 /* --- the log --- */
@@ -94,7 +76,7 @@ void weir_lua_report_failure(struct weir_vm *vm, const struct weir_call *call, c
     char where[128], fields[160];
     weir_lua_log_where(vm, where, sizeof where);
     snprintf(fields, sizeof fields, "{\"event\":%llu,\"events\":%zu,\"worker\":%u,\"left_out\":%llu}",
-             (unsigned long long)call->one->id, call->count, vm->seat->worker->index,
+             call->fiber ? 0ULL : (unsigned long long)call->one->id, call->count, vm->seat->worker->index,
              (unsigned long long)site->left_out);
     site->last_ns = now;
     site->left_out = 0;
@@ -128,57 +110,72 @@ void weir_lua_report_open_stream(struct weir_vm *vm)
                 "a handler returned without stream:close(), and the answer was cut");
 }
 
-/* --- VMs --- */
+void weir_lua_report_replaced(struct weir_vm *vm, bool doomed)
+{
+    char where[128], text[160];
+    weir_lua_log_where(vm, where, sizeof where);
+    if (doomed)
+        snprintf(text, sizeof text, "a VM in which a call was ended over its limits was replaced");
+    else
+        snprintf(text, sizeof text, "a VM ran out of memory (limits.memory is %zu bytes) and was replaced", vm->limit);
+    warn_seldom(&handler_of(vm->seat->handler)->replaced, where, text);
+}
+
+void weir_lua_report_timer(struct weir_vm *vm, const char *why)
+{
+    char where[128], text[256];
+    weir_lua_log_where(vm, where, sizeof where);
+    snprintf(text, sizeof text, "a timer's function could not begin: %s", why);
+    warn_seldom(&handler_of(vm->seat->handler)->timers, where, text);
+}
+
+/* --- calls --- */
 
 void weir_lua_settle(struct weir_vm *vm)
 {
-    struct weir_lua_handler *h = handler_of(vm->seat->handler);
-    if (vm == h->vm || vm->live > 0)
-        return;
-    weir_list_remove(&vm->node);
-    weir_vm_destroy(vm);
+    weir_vms_settle(&handler_of(vm->seat->handler)->vms, vm);
 }
 
-/* Puts a fresh VM in the place of a broken one. If none can be made the old one goes on: its state is whole,
- * only memory was short. */
-static void replace_vm(struct weir_lua_handler *h)
+static void begin_call(struct weir_vm *vm, struct weir_event **evs, size_t n)
 {
-    struct weir_err err;
-    struct weir_vm *fresh, *old = h->vm;
-    uint64_t now = weir_clock_ns();
-    if (now < h->retry_ns)
-        return;
-    char where[128];
-    weir_lua_log_where(old, where, sizeof where);
-    if (make_vm(h, &fresh, &err) != WEIR_OK) {
-        h->retry_ns = now + RETRY_NS;
-        weir_log(WEIR_LOG_ERROR, where, NULL,
-                 "no new VM could be made in place of one that ran out of memory: %s", err.text);
-        return;
-    }
-    char text[128];
-    snprintf(text, sizeof text, "a VM ran out of memory (limits.memory is %zu bytes) and was replaced", old->limit);
-    warn_seldom(&h->replaced, where, text);
-    h->vm = fresh;
-    weir_list_append(&h->retired, &old->node);
-    weir_lua_settle(old);
-}
-
-static void begin_call(struct weir_lua_handler *h, struct weir_event **evs, size_t n)
-{
-    if (h->vm->broken)
-        replace_vm(h);
-    struct weir_call *call = weir_call_take(h->vm, evs, n);
+    struct weir_call *call = weir_call_take(vm, evs, n);
     if (call != NULL) {
         weir_call_start(call);
         return;
     }
-    char where[128];
-    weir_lua_log_where(h->vm, where, sizeof where);
-    weir_log(WEIR_LOG_ERROR, where, NULL, "not enough memory to begin a call (limits.memory is %zu bytes)",
-             h->vm->limit);
+    char where[128], text[96];
+    weir_lua_log_where(vm, where, sizeof where);
+    snprintf(text, sizeof text, "not enough memory to begin a call (limits.memory is %zu bytes)", vm->limit);
+    weir_log(WEIR_LOG_ERROR, where, NULL, "%s", text);
     for (size_t i = 0; i < n; i++)
-        weir_seat_end(h->base.seat, evs[i], WEIR_REASON_MEMORY);
+        weir_seat_end(vm->seat, evs[i], WEIR_REASON_MEMORY, text);
+}
+
+static void run_batch(struct weir_lua_handler *h, struct weir_vm *vm, struct weir_event **evs, size_t n)
+{
+    size_t begun = 0;
+    for (size_t i = 0; i < n; i++)
+        if (weir_seat_begin(h->base.seat, evs[i]))
+            evs[begun++] = evs[i];
+    if (begun > 0)
+        begin_call(vm, evs, begun);
+}
+
+/* Begins what can be begun. Returns how many events it has taken. */
+static size_t run_events(struct weir_lua_handler *h, struct weir_event **evs, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct weir_vm *vm = weir_vms_pick(&h->vms);
+        if (vm == NULL)
+            return i;
+        if (vm->takes_batches) {
+            run_batch(h, vm, evs + i, n - i);
+            return n;
+        }
+        if (weir_seat_begin(h->base.seat, evs[i]))
+            begin_call(vm, &evs[i], 1);
+    }
+    return n;
 }
 
 /* --- core/handler.h --- */
@@ -186,44 +183,25 @@ static void begin_call(struct weir_lua_handler *h, struct weir_event **evs, size
 static void handle(struct weir_handler *base, struct weir_event **evs, size_t n)
 {
     struct weir_lua_handler *h = handler_of(base);
-    if (!h->vm->takes_batches) {
-        for (size_t i = 0; i < n; i++)
-            if (weir_seat_begin(base->seat, evs[i]))
-                begin_call(h, &evs[i], 1);
-        return;
-    }
-    size_t begun = 0;
-    for (size_t i = 0; i < n; i++)
-        if (weir_seat_begin(base->seat, evs[i]))
-            evs[begun++] = evs[i];
-    if (begun > 0)
-        begin_call(h, evs, begun);
+    size_t taken = run_events(h, evs, n);
+    if (taken < n)
+        weir_seat_give_back(base->seat, evs + taken, n - taken);
 }
 
-static void cancel_vm(struct weir_vm *vm)
+static void start(struct weir_handler *base)
 {
-    weir_call_cancel_all(vm);
-    weir_stream_ud_cut_all(vm);
+    weir_vms_start(&handler_of(base)->vms);
 }
 
 static void cancel(struct weir_handler *base)
 {
-    struct weir_lua_handler *h = handler_of(base);
-    cancel_vm(h->vm);
-    WEIR_LIST_EACH(node, following, &h->retired)
-    {
-        struct weir_vm *vm = WEIR_LIST_ENTRY(node, struct weir_vm, node);
-        cancel_vm(vm);
-        weir_lua_settle(vm);
-    }
+    weir_vms_cancel(&handler_of(base)->vms);
 }
 
 static void close_handler(struct weir_handler *base)
 {
     struct weir_lua_handler *h = handler_of(base);
-    while (!weir_list_empty(&h->retired))
-        weir_vm_destroy(WEIR_LIST_ENTRY(weir_list_take_first(&h->retired), struct weir_vm, node));
-    weir_vm_destroy(h->vm);
+    weir_vms_fini(&h->vms);
     weir_free(h);
 }
 
@@ -231,22 +209,20 @@ static size_t memory(const struct weir_handler *base)
 {
     const struct weir_lua_handler *h =
         (const struct weir_lua_handler *)(const void *)base; /* base is its first member */
-    return atomic_load_explicit(&h->meter.used, memory_order_relaxed);
+    return weir_vms_memory(&h->vms);
 }
 
 int weir_lua_handler_create(const struct weir_lua_script *script, struct weir_seat *seat,
                             struct weir_handler **ret, struct weir_err *reterr)
 {
     static const struct weir_handler_ops ops = {
-        .handle = handle, .cancel = cancel, .close = close_handler, .memory = memory};
+        .start = start, .handle = handle, .cancel = cancel, .close = close_handler, .memory = memory};
     struct weir_lua_handler *h = weir_calloc(1, sizeof *h);
     if (h == NULL)
         return weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", script->file);
     h->base.ops = &ops;
     h->base.seat = seat;
-    h->script = script;
-    weir_list_init(&h->retired);
-    int rc = make_vm(h, &h->vm, reterr);
+    int rc = weir_vms_init(&h->vms, script, seat, reterr);
     if (rc != WEIR_OK) {
         weir_free(h);
         return rc;

@@ -6,7 +6,9 @@
 
 #include "base/err.h"
 #include "core/handler.h"
+#include "core/watch.h"
 
+struct weir_app;
 struct weir_conf;
 struct weir_stage;
 
@@ -16,7 +18,9 @@ struct weir_lua_options {
     const char **libs;       /* {"safe"}, {"all"}, or names of libraries */
     size_t lib_count;
     size_t memory;           /* bytes per VM */
+    struct weir_watch_limits limits; /* of a call; its cpu is that of loading and of init, too */
     const struct weir_conf *config; /* for init(ctx).config; NULL: an empty table */
+    const struct weir_app *app;     /* whose shared tables a script that is only loaded may name; NULL: any */
 };
 
 /* Reads and compiles the script once and makes `*ret`, which makes a VM per seat from it. `options` is copied, what it points to must outlive the

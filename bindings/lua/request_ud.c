@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "core/event.h"
 #include "core/seat.h"
 #include "core/worker.h"
@@ -311,13 +312,26 @@ WEIR_L_RAISES static int l_start(lua_State *L)
 
 /* --- its body --- */
 
-/* The chunk is valid only now; the continuation is the first thing that runs. */
+static bool stop_reading(struct weir_wait *wait)
+{
+    weir_http_read_cancel(wait->call->reading, &wait->call->http_wait);
+    return true;
+}
+
+/* The chunk is valid only now; the continuation is the first thing that runs, if the VM is free. */
 static void body_came(struct weir_http_wait *wait, int rc, const void *data, size_t len)
 {
     struct weir_call *call = WEIR_LIST_ENTRY(wait, struct weir_call, http_wait);
     call->http_rc = rc;
     call->http_data = data;
     call->http_len = len;
+    if (rc == WEIR_OK && len > 0 && weir_call_must_wait(call)) {
+        call->http_data = call->http_copy = weir_malloc(len);
+        if (call->http_copy == NULL)
+            call->http_rc = WEIR_E_NOMEM;
+        else
+            memcpy(call->http_copy, data, len);
+    }
     weir_call_continue(call);
 }
 
@@ -326,13 +340,14 @@ WEIR_L_RAISES static int l_read_end(lua_State *L, int status, lua_KContext ctx)
     (void)status; /* always LUA_YIELD */
     (void)ctx;
     struct weir_call *call = weir_vm_of(L)->running;
-    call->wait = WEIR_CALL_WAITS_NOT;
     if (call->http_rc != WEIR_OK)
         return weir_stream_push_failure(L, call->http_rc);
     if (call->http_len == 0)
         lua_pushnil(L);
     else
         lua_pushlstring(L, call->http_data, call->http_len);
+    weir_free(call->http_copy);
+    call->http_copy = NULL;
     return 1;
 }
 
@@ -352,7 +367,8 @@ WEIR_L_RAISES static int l_read(lua_State *L)
     call->http_wait.done = body_came;
     call->reading = u->http;
     weir_http_read(u->http, call->vm->seat->worker, &call->http_wait);
-    return weir_call_suspend(L, WEIR_CALL_WAITS_BODY, l_read_end);
+    call->own_wait.cancel = stop_reading;
+    return weir_call_suspend(L, &call->own_wait, l_read_end);
 }
 
 /* --- its headers --- */

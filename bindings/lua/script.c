@@ -75,7 +75,9 @@ static bool copy_options(struct weir_lua_script *s, const struct weir_lua_option
     s->file = weir_strdup(o->file);
     s->folder = weir_strdup(o->folder != NULL ? o->folder : ".");
     s->memory = o->memory;
+    s->limits = o->limits;
     s->config = o->config;
+    s->app = o->app;
     s->libs = weir_calloc(o->lib_count + 1, sizeof *s->libs);
     if (s->file == NULL || s->folder == NULL || s->libs == NULL)
         return false;
@@ -143,6 +145,14 @@ void weir_script_close(struct weir_lua_script *s)
     weir_free(s->text);
     weir_free(s->code);
     weir_free(s);
+}
+
+bool weir_script_is_open(const struct weir_lua_script *s)
+{
+    for (size_t i = 0; i < s->lib_count; i++)
+        if (strcmp(s->libs[i], "all") == 0)
+            return true;
+    return false;
 }
 
 /* --- compiling --- */
@@ -224,9 +234,8 @@ WEIR_L_RAISES static int l_dump(lua_State *L)
 
 int weir_script_compile(struct weir_lua_script *s, struct weir_err *reterr)
 {
-    struct weir_vm_meter meter = {0};
     struct weir_vm *vm = NULL;
-    int rc = weir_vm_create(s, NULL, &meter, &vm, reterr);
+    int rc = weir_vm_create(s, NULL, &vm, reterr);
     if (rc != WEIR_OK)
         return rc;
     struct dump d = {.script = s, .err = {.code = WEIR_OK}};

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "base/sync.h"
+#include "core/watch.h"
 #include "lua/lua_binding.h"
 #include "lua/vm.h"
 
@@ -26,7 +27,9 @@ struct weir_lua_script {
     char **libs;                    /* [const] */
     size_t lib_count;               /* [const] */
     size_t memory;                  /* [const] bytes per VM */
+    struct weir_watch_limits limits; /* [const] of a call, and of loading */
     const struct weir_conf *config; /* [const] */
+    const struct weir_app *app;     /* [const] NULL: not known */
     char *text;                     /* [owner: control] the source, until it is compiled */
     size_t text_len;
     char *code; /* [const] once the first VM is made: bytecode, which only the host loads */
@@ -43,6 +46,9 @@ int weir_script_open(const struct weir_lua_options *options, struct weir_lua_scr
 int weir_script_compile(struct weir_lua_script *s, struct weir_err *reterr);
 /* Takes NULL. No VM of it is left. */
 void weir_script_close(struct weir_lua_script *s);
+
+/* Whether it has `libs: all`: files and processes outside of the application are within its reach. Any thread. */
+bool weir_script_is_open(const struct weir_lua_script *s);
 
 /* Pushes the main chunk; false: it can't be compiled, and `reterr` says why. */
 WEIR_L_RAISES bool weir_script_push_main(lua_State *L, const struct weir_lua_script *s,

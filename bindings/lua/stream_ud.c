@@ -93,6 +93,14 @@ static void room_came(struct weir_http_wait *wait, int rc, const void *data, siz
     weir_call_continue(call);
 }
 
+static bool stop_writing(struct weir_wait *wait)
+{
+    struct weir_stream_ud *u = wait->call->writing;
+    u->writer = NULL;
+    weir_stream_ud_cut(u);
+    return true;
+}
+
 WEIR_L_RAISES static int write_result(lua_State *L, int rc)
 {
     if (rc != WEIR_OK)
@@ -106,7 +114,6 @@ WEIR_L_RAISES static int l_write_end(lua_State *L, int status, lua_KContext ctx)
     (void)status; /* always LUA_YIELD */
     (void)ctx;
     struct weir_call *call = weir_vm_of(L)->running;
-    call->wait = WEIR_CALL_WAITS_NOT;
     call->writing->writer = NULL;
     return write_result(L, call->http_rc);
 }
@@ -128,7 +135,8 @@ WEIR_L_RAISES static int l_write(lua_State *L)
         return write_result(L, rc);
     call->writing = u;
     u->writer = call;
-    return weir_call_suspend(L, WEIR_CALL_WAITS_STREAM, l_write_end);
+    call->own_wait.cancel = stop_writing;
+    return weir_call_suspend(L, &call->own_wait, l_write_end);
 }
 
 WEIR_L_RAISES static int l_close(lua_State *L)

@@ -9,25 +9,17 @@
 #include "core/port.h"
 #include "core/seat.h"
 #include "core/stage.h"
+#include "core/watch.h"
 #include "lua/api.h"
 #include "lua/call.h"
 #include "lua/config.h"
+#include "lua/preempt.h"
 #include "lua/request_ud.h"
 #include "lua/sandbox.h"
 #include "lua/script.h"
 #include "lua/stream_ud.h"
 
 enum { BUFFER_START = 512 };
-
-static void account(struct weir_vm *vm, size_t old, size_t new)
-{
-    struct weir_vm_meter *m = vm->meter;
-    vm->used += new - old;
-    atomic_store_explicit(&m->used, atomic_load_explicit(&m->used, memory_order_relaxed) + new - old,
-                          memory_order_relaxed);
-    if (vm->used > atomic_load_explicit(&m->peak, memory_order_relaxed))
-        atomic_store_explicit(&m->peak, vm->used, memory_order_relaxed);
-}
 
 /* Lua answers a refusal with a full collection, which allocates nothing, and asks for the same once more.
  * Only a second refusal, or any other request, says that the allocation has failed. */
@@ -59,7 +51,7 @@ static void *grow(struct weir_vm *vm, void *block, size_t old, size_t new)
     if (moved == NULL)
         return refuse(vm, block, new);
     vm->refused = false;
-    account(vm, old, new);
+    vm->used += new - old;
     return moved;
 }
 
@@ -70,7 +62,7 @@ static void *allocate(void *ud, void *block, size_t old, size_t new)
         old = 0; /* it tells the kind of object then */
     if (new > old)
         return grow(vm, block, old, new);
-    account(vm, old, new);
+    vm->used += new - old;
     if (new == 0) {
         weir_free(block);
         return NULL;
@@ -137,9 +129,18 @@ int weir_vm_call(struct weir_vm *vm, lua_CFunction entry, void *args, struct wei
     lua_pushcfunction(L, weir_l_traceback); /* none of these three allocates, */
     lua_pushcfunction(L, entry);            /* so nothing can raise before    */
     lua_pushlightuserdata(L, args);         /* the call protects us           */
+    bool outermost = vm->current == NULL;
+    if (outermost)
+        weir_preempt_enter(vm, L, 0, 0);
     int status = lua_pcall(L, 1, 0, top + 1);
+    if (outermost)
+        weir_preempt_leave(vm);
     int rc = WEIR_OK;
-    if (status != LUA_OK)
+    if (vm->doom != WEIR_REASON_NONE && outermost) {
+        rc = weir_err_set(reterr, WEIR_E_SCRIPT, "%s", vm->doom_text);
+        vm->doom = WEIR_REASON_NONE;
+        vm->broken = true;
+    } else if (status != LUA_OK)
         rc = weir_err_set(reterr, status == LUA_ERRMEM ? WEIR_E_NOMEM : WEIR_E_SCRIPT, "%s",
                           weir_vm_error_text(L, status));
     lua_settop(L, top);
@@ -173,6 +174,7 @@ WEIR_L_RAISES static int l_open(lua_State *L)
     weir_stream_ud_open(L);
     weir_api_open(L); /* leaves the `weir` table */
     weir_sandbox_open(L, vm->script);
+    weir_preempt_open(L);
     lua_pop(L, 1);
     return 0;
 }
@@ -262,21 +264,59 @@ WEIR_L_RAISES static int l_load(lua_State *L)
     return 0;
 }
 
-static struct weir_vm *allocate_vm(const struct weir_lua_script *script, struct weir_seat *seat,
-                                   struct weir_vm_meter *meter)
+static void take_turn(struct weir_aside *turn)
+{
+    weir_call_run_ready(WEIR_LIST_ENTRY(turn, struct weir_vm, turn));
+}
+
+void weir_vm_schedule(struct weir_vm *vm)
+{
+    if (vm->attached && weir_list_empty(&vm->turn.node))
+        weir_worker_set_aside(vm->seat->worker, &vm->turn);
+}
+
+void weir_vm_attach(struct weir_vm *vm)
+{
+    vm->attached = true;
+    vm->watch = weir_watch_current();
+    weir_api_time_attach(vm);
+    if (!weir_list_empty(&vm->ready))
+        weir_vm_schedule(vm);
+}
+
+void weir_vm_retire(struct weir_vm *vm)
+{
+    weir_api_time_detach(vm);
+    weir_call_cancel_fibers(vm);
+}
+
+void weir_vm_detach(struct weir_vm *vm)
+{
+    vm->attached = false;
+    weir_list_remove(&vm->turn.node);
+    weir_api_time_detach(vm);
+    weir_stream_ud_cut_all(vm);
+}
+
+static struct weir_vm *allocate_vm(const struct weir_lua_script *script, struct weir_seat *seat)
 {
     struct weir_vm *vm = weir_calloc(1, sizeof *vm);
     if (vm == NULL)
         return NULL;
     vm->script = script;
     vm->seat = seat;
-    vm->meter = meter;
     vm->limit = script->memory;
     vm->soft = script->memory / 4 * 3;
     weir_list_init(&vm->idle);
     weir_list_init(&vm->bare);
     weir_list_init(&vm->suspended);
     weir_list_init(&vm->orphans);
+    weir_list_init(&vm->ready);
+    weir_list_init(&vm->turn.node);
+    weir_list_init(&vm->timers);
+    vm->turn.run = take_turn;
+    vm->watch = weir_watch_current();
+    vm->doom = WEIR_REASON_NONE;
     weir_list_init(&vm->streams);
     weir_list_init(&vm->node);
     vm->handle_ref = vm->init_ref = vm->request_ref = vm->headers_ref = vm->stream_ref = LUA_NOREF;
@@ -290,10 +330,10 @@ static int describe_memory(const struct weir_vm *vm, struct weir_err *reterr)
                         vm->script->file, vm->limit);
 }
 
-int weir_vm_create(const struct weir_lua_script *script, struct weir_seat *seat, struct weir_vm_meter *meter,
-                   struct weir_vm **ret, struct weir_err *reterr)
+int weir_vm_create(const struct weir_lua_script *script, struct weir_seat *seat, struct weir_vm **ret,
+                   struct weir_err *reterr)
 {
-    struct weir_vm *vm = allocate_vm(script, seat, meter);
+    struct weir_vm *vm = allocate_vm(script, seat);
     if (vm == NULL)
         return weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", script->file);
     struct load load = {.err = {.code = WEIR_OK}};
@@ -344,7 +384,6 @@ void weir_vm_destroy(struct weir_vm *vm)
 {
     if (vm == NULL)
         return;
-    weir_stream_ud_cut_all(vm);
     if (vm->L != NULL)
         lua_close(vm->L); /* takes the registry and every reference with it */
     weir_call_free_all(vm);

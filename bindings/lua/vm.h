@@ -1,10 +1,9 @@
 /* bindings/lua/vm.h - one Lua state: a VM belongs to one stage on one worker.
  *
- *   handler ──> vm (current) ──> calls, each a pooled coroutine
- *          └──> retired VMs: an allocation failed in them; they end what they have and take nothing new
+ *   handler ──> vms ──> vm ──> calls, each a pooled coroutine
  *
- * Owner:   the handler (handler.c). Threads: the control thread until its handler is handed out, then its
- * worker's alone; only the meter may be read elsewhere. Errors:  all Lua work runs inside weir_vm_call
+ * Owner:   its handler's set (vms.c). Threads: the builder's (or the control thread) until it is attached, then its worker's alone, after
+ * its detachment the reaper's. Errors:  all Lua work runs inside weir_vm_call
  * (set-up) or a call's coroutine (call.c). There is no other protected call in C. */
 #ifndef WEIR_LUA_VM_H
 #define WEIR_LUA_VM_H
@@ -17,21 +16,20 @@
 
 #include "base/err.h"
 #include "base/list.h"
+#include "core/reason.h"
+#include "core/worker.h"
 
 struct weir_call;
 struct weir_lua_script;
 struct weir_port;
 struct weir_seat;
+struct weir_watch;
 
 /* Marks every function that may leave by longjmp. Across a call of one hold no lock, no malloc and no open
  * file that is not in a userdata or owned by the VM. */
 #define WEIR_L_RAISES
 
-/* What a handler's VMs hold, together; outlives each of them. */
-struct weir_vm_meter {
-    _Atomic size_t used; /* [atomic relaxed, one writer] bytes */
-    _Atomic size_t peak; /* [atomic relaxed, one writer] the most that one VM held */
-};
+enum { WEIR_VM_DOOM_TEXT = 2048 };
 
 enum weir_vm_phase {
     WEIR_VM_LOADING, /* the main chunk of the script runs */
@@ -55,7 +53,6 @@ struct weir_vm {
     lua_State *L;                         /* the main thread: runs only set-up */
     struct weir_seat *seat;               /* NULL: nothing but loading (weir check) */
     const struct weir_lua_script *script; /* outlives the VM */
-    struct weir_vm_meter *meter;          /* outlives the VM */
     size_t used, limit, soft;             /* bytes held, the cap, where the collector is stepped */
     bool refused;                         /* the last growth was refused; Lua collects and tries again */
     bool broken;                          /* an allocation has failed: it takes no new calls */
@@ -68,12 +65,30 @@ struct weir_vm {
     bool suspending;           /* the yield under way is the host's, not the script's */
     size_t live;               /* calls begun and not ended, orphans too (call.h) */
     size_t idle_count;
+    struct weir_call *held;       /* the preempted call that has the VM to itself; NULL: none */
+    bool was_held;                /* … until now: its handler has not been told yet (settle) */
+    bool attached;                /* its worker runs it; before: init may have begun fibers and timers */
+    bool retired;                 /* it ends what it has begun and takes nothing new */
+    size_t fibers;                /* of `live`, those without an event */
     struct weir_list idle;        /* calls that wait for work, with a coroutine */
     struct weir_list bare;        /* calls that wait for work, without one */
     struct weir_list suspended;   /* calls that wait for the host */
+    struct weir_list ready;       /* calls that can go on as soon as the VM is free */
+    struct weir_aside turn;       /* its place in the worker's turn, while calls are ready */
+    struct weir_list timers;      /* weir.timer (api_time.c) */
+    /* preempt.c */
+    struct weir_watch *watch;        /* of the thread that runs the VM; NULL: nobody watches */
+    lua_State *volatile current;     /* the coroutine that runs; read by the signal handler */
+    bool preempting;                 /* the yield under way is that of a slice's end */
+    enum weir_reason doom;           /* the limit that the running call is over; NONE: none */
+    bool was_doomed;                 /* a call in it was */
+    bool traced;                     /* doom_text has the traceback */
+    char doom_text[WEIR_VM_DOOM_TEXT];
+    uint64_t slice_began_ns;         /* when the running call was let on */
     struct weir_list orphans;     /* cancelled calls that the core will still tell about their emission */
     struct weir_list streams;     /* answers that are being streamed (stream_ud.c) */
-    struct weir_list node;        /* of the handler's retired VMs */
+    struct weir_list node;        /* of the handler's live or retired VMs */
+    struct weir_message reap;     /* takes it to the reaper */
     struct weir_vm_buffer buffer; /* convert.c */
     struct weir_vm_port *ports;
     size_t port_count;
@@ -105,11 +120,18 @@ static inline void weir_vm_thread_set(lua_State *co, unsigned bit, bool on)
 
 /* Makes a VM with its libraries and runs the script's main chunk; `seat` is NULL for `weir check`. The
  * builder's thread. */
-int weir_vm_create(const struct weir_lua_script *script, struct weir_seat *seat, struct weir_vm_meter *meter,
-                   struct weir_vm **ret, struct weir_err *reterr);
+int weir_vm_create(const struct weir_lua_script *script, struct weir_seat *seat, struct weir_vm **ret, struct weir_err *reterr);
 /* Runs init(ctx), if the script has one. */
 int weir_vm_init(struct weir_vm *vm, struct weir_err *reterr);
-/* No call is under way. Takes NULL. */
+/* The VM's place is its worker's from here on: fibers and timers that init began begin to run. Worker thread. */
+void weir_vm_attach(struct weir_vm *vm);
+/* Has the worker run the calls that are ready, in its turn. Worker thread. */
+void weir_vm_schedule(struct weir_vm *vm);
+/* It takes nothing new: its timers and background fibers end. Worker thread. */
+void weir_vm_retire(struct weir_vm *vm);
+/* Gives up all that it has in its worker: timers, streams. No call is under way. Worker thread. */
+void weir_vm_detach(struct weir_vm *vm);
+/* A VM that was detached, or never attached; any one thread. Takes NULL. */
 void weir_vm_destroy(struct weir_vm *vm);
 
 /* Runs `entry` with `args` as its one argument, a light userdata, protected. A Lua error becomes `reterr`,

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,7 +16,10 @@
 #include "base/mem.h"
 #include "config/app.h"
 #include "core/graph.h"
+#include "core/metric.h"
 #include "core/seat.h"
+#include "core/shared_table.h"
+#include "core/shared_tables.h"
 #include "io/http_server.h"
 
 struct metrics {
@@ -364,6 +368,157 @@ static void print_http(struct metrics *m)
     weir_free(counts);
 }
 
+/* --- Shared tables --- */
+
+static size_t shared_bytes(const struct weir_shared_figures *f)
+{
+    return f->bytes;
+}
+
+static size_t shared_limit(const struct weir_shared_figures *f)
+{
+    return f->limit;
+}
+
+static size_t shared_entries(const struct weir_shared_figures *f)
+{
+    return f->entries;
+}
+
+static size_t shared_hits(const struct weir_shared_figures *f)
+{
+    return f->hits;
+}
+
+static size_t shared_misses(const struct weir_shared_figures *f)
+{
+    return f->misses;
+}
+
+static size_t shared_refused(const struct weir_shared_figures *f)
+{
+    return f->refused;
+}
+
+static size_t shared_expired(const struct weir_shared_figures *f)
+{
+    return f->expired;
+}
+
+static void print_shared(struct metrics *m)
+{
+    static const struct {
+        const char *name, *type, *help;
+        size_t (*read)(const struct weir_shared_figures *f);
+    } families[] = {
+        {"weir_shared_bytes", "gauge", "Bytes that a shared table holds.", shared_bytes},
+        {"weir_shared_limit_bytes", "gauge", "Bytes that a shared table may hold.", shared_limit},
+        {"weir_shared_entries", "gauge", "Entries of a shared table.", shared_entries},
+        {"weir_shared_hits_total", "counter", "Look-ups that found a value.", shared_hits},
+        {"weir_shared_misses_total", "counter", "Look-ups that found none.", shared_misses},
+        {"weir_shared_refused_total", "counter", "Writes refused since the table was full.", shared_refused},
+        {"weir_shared_expired_total", "counter", "Entries reclaimed after their time to live.", shared_expired},
+    };
+    struct weir_shared_tables *set = m->view->graph->shared;
+    struct weir_shared_table *t;
+    for (size_t f = 0; f < sizeof families / sizeof families[0] && weir_shared_tables_at(set, 0) != NULL; f++) {
+        family(m, families[f].name, families[f].type, families[f].help);
+        for (size_t i = 0; (t = weir_shared_tables_at(set, i)) != NULL; i++) {
+            struct weir_shared_figures figures;
+            weir_shared_table_read(t, &figures);
+            line_int(m, families[f].name, LABELS({"table", weir_shared_table_name(t)}), (int64_t)families[f].read(&figures));
+        }
+    }
+}
+
+/* --- What scripts count --- */
+
+/* The labels of a series and, for buckets, `le`, as far as there is one. */
+struct series_labels {
+    struct label list[WEIR_METRIC_LABELS_MAX + 2];
+    size_t count;
+};
+
+static void line_of_script(struct metrics *m, const char *name, const char *part, struct series_labels *labels, const char *le)
+{
+    char full[WEIR_METRIC_NAME_MAX + 32];
+    (void)snprintf(full, sizeof full, "%s%s", name, part); /* it fits */
+    labels->list[labels->count] = (struct label){le != NULL ? "le" : NULL, le};
+    labels->list[labels->count + 1] = (struct label){NULL, NULL};
+    line(m, full, labels->list[0].name != NULL ? labels->list : NULL);
+}
+
+static void add_number(struct metrics *m, double value)
+{
+    if (isfinite(value))
+        weir_strbuf_addf(m->out, "%.17g\n", value);
+    else
+        weir_strbuf_adds(m->out, isnan(value) ? "NaN\n" : value > 0 ? "+Inf\n" : "-Inf\n");
+}
+
+static void print_script_histogram(struct metrics *m, const struct weir_metric *metric, struct series_labels *labels,
+                                   const struct weir_metric_value *v)
+{
+    size_t count;
+    uint64_t below = 0;
+    const char *name = weir_metric_name(metric);
+    const double *script_bounds = weir_metric_bounds(metric, &count);
+    for (size_t i = 0; i < count; i++) {
+        char le[32];
+        below += v->buckets[i];
+        (void)snprintf(le, sizeof le, "%.9g", script_bounds[i]); /* it fits */
+        line_of_script(m, name, "_bucket", labels, le);
+        weir_strbuf_addf(m->out, "%" PRIu64 "\n", below);
+    }
+    line_of_script(m, name, "_bucket", labels, "+Inf");
+    weir_strbuf_addf(m->out, "%" PRIu64 "\n", v->count);
+    line_of_script(m, name, "_sum", labels, NULL);
+    add_number(m, v->part);
+    line_of_script(m, name, "_count", labels, NULL);
+    weir_strbuf_addf(m->out, "%" PRIu64 "\n", v->count);
+}
+
+static void print_series(struct metrics *m, const struct weir_metric *metric, const struct weir_metric_series *s)
+{
+    struct series_labels labels = {.count = weir_metric_label_count(metric)};
+    struct weir_metric_value v;
+    for (size_t i = 0; i < labels.count; i++)
+        labels.list[i] = (struct label){weir_metric_label_name(metric, i), weir_metric_label_value(s, i)};
+    weir_metric_read(s, &v);
+    if (weir_metric_type(metric) == WEIR_METRIC_HISTOGRAM) {
+        print_script_histogram(m, metric, &labels, &v);
+        return;
+    }
+    line_of_script(m, weir_metric_name(metric), "", &labels, NULL);
+    if (v.part == 0)
+        weir_strbuf_addf(m->out, "%" PRId64 "\n", v.whole);
+    else
+        add_number(m, (double)v.whole + v.part);
+}
+
+/* HELP is one line, with backslash and line feed escaped. */
+static void print_script_family(struct metrics *m, const struct weir_metric *metric)
+{
+    weir_strbuf_addf(m->out, "# HELP %s ", weir_metric_name(metric));
+    for (const char *s = weir_metric_help(metric); *s != '\0'; s++) {
+        if (*s == '\n' || *s == '\\')
+            weir_strbuf_adds(m->out, *s == '\n' ? "\\n" : "\\\\");
+        else
+            weir_strbuf_addc(m->out, *s);
+    }
+    weir_strbuf_addf(m->out, "\n# TYPE %s %s\n", weir_metric_name(metric), weir_metric_type_text(weir_metric_type(metric)));
+}
+
+static void print_scripts(struct metrics *m)
+{
+    const struct weir_metric *metric = weir_metrics_first(m->view->graph->metrics);
+    for (; metric != NULL; metric = weir_metric_next(metric)) {
+        print_script_family(m, metric);
+        for (const struct weir_metric_series *s = weir_metric_first_series(metric); s != NULL; s = weir_metric_next_series(s))
+            print_series(m, metric, s);
+    }
+}
+
 void weir_metrics_print(const struct weir_view *v, struct weir_strbuf *out)
 {
     struct metrics m = {v, out, weir_calloc(v->graph->stage_count, sizeof *m.samples)};
@@ -382,5 +537,7 @@ void weir_metrics_print(const struct weir_view *v, struct weir_strbuf *out)
     print_vm_bytes(&m);
     print_pools(&m);
     print_http(&m);
+    print_shared(&m);
+    print_scripts(&m);
     weir_free(m.samples);
 }

@@ -2,10 +2,12 @@
 
 #include <string.h>
 
+#include "admin/failures_print.h"
 #include "admin/json_out.h"
 #include "admin/metrics.h"
 #include "admin/view.h"
 #include "base/mem.h"
+#include "core/failures.h"
 #include "core/graph.h"
 #include "runtime/runtime.h"
 
@@ -84,6 +86,37 @@ static void get_stats(const struct weir_view *v, struct weir_http_text query, st
     weir_free(only);
 }
 
+/* false: it is no number from 1 to what is kept. */
+static bool read_limit(const char *text, size_t *ret)
+{
+    size_t n = 0;
+    for (const char *at = text; *at != '\0'; at++) {
+        if (*at < '0' || *at > '9' || n > WEIR_FAILURES_KEPT)
+            return false;
+        n = n * 10 + (size_t)(*at - '0');
+    }
+    *ret = n;
+    return n >= 1 && n <= WEIR_FAILURES_KEPT;
+}
+
+static void get_failures(const struct weir_view *v, struct weir_http_text query, struct weir_route_answer *ret)
+{
+    bool failed = false;
+    size_t max = WEIR_FAILURES_KEPT;
+    char *only = query_value(query, "stage", &failed), *limit = query_value(query, "limit", &failed);
+    const struct weir_stage *stage = only == NULL ? NULL : weir_graph_stage(v->graph, only);
+    if (failed)
+        ret->body.failed = true;
+    else if (only != NULL && stage == NULL)
+        weir_route_error(ret, 404, "there is no stage '%s'", only);
+    else if (limit != NULL && !read_limit(limit, &max))
+        weir_route_error(ret, 400, "limit: expected a whole number from 1 to %d, found '%s'", (int)WEIR_FAILURES_KEPT, limit);
+    else
+        weir_failures_print(v->graph->failures, stage, max, &ret->body);
+    weir_free(only);
+    weir_free(limit);
+}
+
 static void get_graph(const struct weir_view *v, struct weir_http_text query, struct weir_route_answer *ret)
 {
     (void)query; /* it takes none */
@@ -117,8 +150,8 @@ static const struct route {
     bool is_public;
     void (*get)(const struct weir_view *v, struct weir_http_text query, struct weir_route_answer *ret);
 } routes[] = {
-    {"/v1/stats", false, get_stats},  {"/v1/graph", false, get_graph},    {"/metrics", false, get_metrics},
-    {"/health/live", true, get_live}, {"/health/ready", true, get_ready},
+    {"/v1/stats", false, get_stats},     {"/v1/graph", false, get_graph},  {"/v1/failures", false, get_failures},
+    {"/metrics", false, get_metrics},    {"/health/live", true, get_live},  {"/health/ready", true, get_ready},
 };
 
 static const struct route *find(struct weir_http_text path)

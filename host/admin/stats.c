@@ -1,4 +1,6 @@
 /* The document of GET /v1/stats. Its names are those of the command line's contract: programs read them. */
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -8,6 +10,9 @@
 #include "base/clock.h"
 #include "config/app.h"
 #include "core/graph.h"
+#include "core/metric.h"
+#include "core/shared_table.h"
+#include "core/shared_tables.h"
 #include "runtime/runtime.h"
 
 static void print_times(struct weir_json_out *j, const char *key, const struct weir_hist_sum *h)
@@ -105,6 +110,7 @@ static void print_stage(struct weir_json_out *j, const struct weir_view *v, stru
         weir_json_int(j, s->ports[i].name, weir_stage_emitted(s, i));
     weir_json_close(j, '}');
     weir_json_uint(j, "vm_bytes", sample.vm_bytes);
+    weir_json_int(j, "stalls", sample.stalls);
     if (s->kind == WEIR_STAGE_SOURCE)
         print_source(j, v, s);
     weir_json_close(j, '}');
@@ -126,6 +132,70 @@ static void print_pools(struct weir_json_out *j, const struct weir_view *v)
     weir_json_close(j, '}');
 }
 
+static void print_shared(struct weir_json_out *j, struct weir_shared_tables *set)
+{
+    struct weir_shared_table *t;
+    weir_json_open(j, "shared", '{');
+    for (size_t i = 0; (t = weir_shared_tables_at(set, i)) != NULL; i++) {
+        struct weir_shared_figures f;
+        weir_shared_table_read(t, &f);
+        weir_json_open(j, weir_shared_table_name(t), '{');
+        weir_json_uint(j, "entries", f.entries);
+        weir_json_uint(j, "bytes", f.bytes);
+        weir_json_uint(j, "limit_bytes", f.limit);
+        weir_json_uint(j, "hits", f.hits);
+        weir_json_uint(j, "misses", f.misses);
+        weir_json_uint(j, "refused", f.refused);
+        weir_json_uint(j, "expired", f.expired);
+        weir_json_close(j, '}');
+    }
+    weir_json_close(j, '}');
+}
+
+/* All digits: a script's number may be of any size. */
+static void print_number(struct weir_json_out *j, const char *key, double value)
+{
+    char text[32];
+    int n = isfinite(value) ? snprintf(text, sizeof text, "%.17g", value) : snprintf(text, sizeof text, "null");
+    weir_json_raw(j, key, text, n > 0 ? (size_t)n : 0);
+}
+
+static void print_series(struct weir_json_out *j, const struct weir_metric *metric, const struct weir_metric_series *s)
+{
+    struct weir_metric_value v;
+    weir_metric_read(s, &v);
+    weir_json_open(j, NULL, '{');
+    weir_json_open(j, "labels", '{');
+    for (size_t i = 0; i < weir_metric_label_count(metric); i++)
+        weir_json_string(j, weir_metric_label_name(metric, i), weir_metric_label_value(s, i));
+    weir_json_close(j, '}');
+    if (weir_metric_type(metric) == WEIR_METRIC_HISTOGRAM) {
+        weir_json_uint(j, "count", v.count);
+        print_number(j, "sum", v.part);
+    } else if (v.part == 0) {
+        weir_json_int(j, "value", v.whole);
+    } else {
+        print_number(j, "value", (double)v.whole + v.part);
+    }
+    weir_json_close(j, '}');
+}
+
+/* What scripts count: by name, a list of series. */
+static void print_metrics(struct weir_json_out *j, const struct weir_metrics *metrics)
+{
+    weir_json_open(j, "metrics", '{');
+    for (const struct weir_metric *m = weir_metrics_first(metrics); m != NULL; m = weir_metric_next(m)) {
+        weir_json_open(j, weir_metric_name(m), '{');
+        weir_json_string(j, "type", weir_metric_type_text(weir_metric_type(m)));
+        weir_json_open(j, "series", '[');
+        for (const struct weir_metric_series *s = weir_metric_first_series(m); s != NULL; s = weir_metric_next_series(s))
+            print_series(j, m, s);
+        weir_json_close(j, ']');
+        weir_json_close(j, '}');
+    }
+    weir_json_close(j, '}');
+}
+
 void weir_stats_print(const struct weir_view *v, const char *only, struct weir_strbuf *out)
 {
     struct weir_json_out j = {.out = out};
@@ -142,6 +212,10 @@ void weir_stats_print(const struct weir_view *v, const char *only, struct weir_s
         if (only == NULL || strcmp(only, v->graph->stages[i].name) == 0)
             print_stage(&j, v, &v->graph->stages[i]);
     weir_json_close(&j, '}');
+    if (only == NULL) {
+        print_shared(&j, v->graph->shared);
+        print_metrics(&j, v->graph->metrics);
+    }
     weir_json_close(&j, '}');
     weir_strbuf_addc(out, '\n');
 }

@@ -112,11 +112,23 @@ static void add_json_char(struct weir_strbuf *b, unsigned char c)
         weir_strbuf_addc(b, (char)c);
 }
 
+static bool is_plain(unsigned char c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
 void weir_strbuf_add_json(struct weir_strbuf *b, const char *s, size_t len)
 {
     const unsigned char *at = (const unsigned char *)s, *end = at + len;
     weir_strbuf_addc(b, '"');
-    while (at < end) {
+    while (at < end && !b->failed) {
+        const unsigned char *from = at;
+        while (at < end && is_plain(*at))
+            at++;
+        if (at > from)
+            weir_strbuf_add(b, from, (size_t)(at - from));
+        if (at == end)
+            break;
         size_t n = utf8_length(at, (size_t)(end - at));
         if (n == 1)
             add_json_char(b, *at);

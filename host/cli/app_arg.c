@@ -64,7 +64,8 @@ static void add_stage_name(struct weir_strbuf *out, const char *file, size_t len
     }
 }
 
-/* An application of two stages: `web`, an HTTP source, and the script. JSON strings are YAML. */
+/* An application of two stages: `web`, an HTTP source, and the script; any shared table may be used. JSON strings are
+ * YAML. */
 static void write_app(struct weir_strbuf *out, const char *file, const char *listen)
 {
     struct weir_strbuf name = WEIR_STRBUF_INIT;
@@ -77,7 +78,7 @@ static void write_app(struct weir_strbuf *out, const char *file, const char *lis
     weir_strbuf_add_json(out, listen, strlen(listen));
     weir_strbuf_addf(out, "}\n  \"%s\": {handler: ", stage);
     weir_strbuf_add_json(out, file, strlen(file));
-    weir_strbuf_adds(out, "}\n");
+    weir_strbuf_adds(out, "}\nshared: {\"*\": {}}\n"); /* where would one be declared? */
     out->failed = out->failed || name.failed;
     weir_strbuf_fini(&name);
 }

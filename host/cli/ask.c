@@ -1,11 +1,13 @@
 #include "cli/ask.h"
 
 #include <jansson.h>
+#include <string.h>
 
 #include "admin/client.h"
 #include "admin/place.h"
 #include "base/mem.h"
 #include "cli/command.h"
+#include "config/nearest.h"
 
 static int exit_code(int rc)
 {
@@ -39,5 +41,55 @@ int weir_ask_refused(const struct weir_strbuf *body, int status)
     int code = weir_cli_fail(WEIR_EXIT_FAILED, "the host refused (%d): %s", status,
                              why != NULL ? why : "it does not say why");
     json_decref(doc);
+    return code;
+}
+
+/* Every byte that is not plainly a letter of a path is escaped. */
+void weir_ask_add_query(struct weir_strbuf *target, const char *key, const char *value)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
+    weir_strbuf_addf(target, "%s=", key);
+    for (; *value != '\0'; value++) {
+        if (strchr(plain, *value) != NULL)
+            weir_strbuf_addc(target, *value);
+        else
+            weir_strbuf_addf(target, "%%%02X", (unsigned char)*value);
+    }
+    weir_strbuf_addc(target, '&');
+}
+
+static int name_nearest(const json_t *stats, const char *wanted)
+{
+    struct weir_strbuf names = WEIR_STRBUF_INIT;
+    struct weir_nearest near;
+    const char *name;
+    json_t *stage;
+    weir_nearest_init(&near, wanted);
+    json_object_foreach(json_object_get(stats, "stages"), name, stage)
+    {
+        weir_nearest_offer(&near, name);
+        weir_strbuf_addf(&names, "%s%s", names.len > 0 ? ", " : "", name);
+    }
+    const char *best = weir_nearest_best(&near);
+    int code = weir_cli_fail(WEIR_EXIT_FAILED, "there is no stage '%s'%s%s%s; there are: %s", wanted,
+                             best != NULL ? " (did you mean '" : "", best != NULL ? best : "", best != NULL ? "'?)" : "",
+                             names.data != NULL ? names.data : "none");
+    weir_strbuf_fini(&names);
+    return code;
+}
+
+int weir_ask_unknown_stage(const char *admin, const char *stage)
+{
+    struct weir_strbuf body = WEIR_STRBUF_INIT;
+    int status, code = weir_ask(admin, "/v1/stats", &body, &status);
+    if (code == WEIR_EXIT_DONE) {
+        json_error_t why;
+        json_t *doc = json_loadb(body.data != NULL ? body.data : "", body.len, 0, &why);
+        code = doc != NULL ? name_nearest(doc, stage) : weir_cli_fail(WEIR_EXIT_FAILED, "the host's answer is not JSON: %s", why.text);
+        json_decref(doc);
+    } else if (status != 0 && status != 200) {
+        code = weir_ask_refused(&body, status);
+    }
+    weir_strbuf_fini(&body);
     return code;
 }

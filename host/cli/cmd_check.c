@@ -9,6 +9,7 @@
 #include "cli/figures.h"
 #include "cli/table.h"
 #include "config/app.h"
+#include "core/watchdog.h"
 #include "loader/registry.h"
 
 enum { SET };
@@ -19,12 +20,12 @@ static const struct weir_cli_option options[] = {
 };
 
 struct totals {
-    size_t scripts, vm_bytes, queue_bytes;
+    size_t scripts, vm_bytes, queue_bytes, shared_bytes;
 };
 
 static struct totals add_up(const struct weir_app *app)
 {
-    struct totals t = {0, 0, 0};
+    struct totals t = {0, 0, 0, 0};
     for (size_t i = 0; i < app->stage_count; i++) {
         const struct weir_app_stage *s = &app->stages[i];
         if (s->kind == WEIR_APP_SOURCE)
@@ -35,6 +36,8 @@ static struct totals add_up(const struct weir_app *app)
         t.scripts++;
         t.vm_bytes += s->memory * app->pools[s->pool_index].max;
     }
+    for (size_t i = 0; i < app->shared_count; i++)
+        t.shared_bytes += app->shared[i].bytes;
     return t;
 }
 
@@ -64,13 +67,16 @@ static void print_bounds(const struct weir_app *app, struct weir_strbuf *out)
 static int say_ok(const struct weir_app *app)
 {
     struct totals t = add_up(app);
-    char vms[WEIR_FIGURE_MAX], queues[WEIR_FIGURE_MAX];
+    char vms[WEIR_FIGURE_MAX], queues[WEIR_FIGURE_MAX], shared[WEIR_FIGURE_MAX];
     struct weir_strbuf out = WEIR_STRBUF_INIT;
     weir_strbuf_addf(&out,
-                     "ok: %zu stage%s, %zu pool%s, %zu script%s; memory bound: %s in VMs, %s in queues\n\n",
+                     "ok: %zu stage%s, %zu pool%s, %zu script%s; memory bound: %s in VMs, %s in queues",
                      app->stage_count, app->stage_count == 1 ? "" : "s", app->pool_count,
                      app->pool_count == 1 ? "" : "s", t.scripts, t.scripts == 1 ? "" : "s",
                      weir_figure_bytes(vms, t.vm_bytes), weir_figure_bytes(queues, t.queue_bytes));
+    if (app->shared_count > 0)
+        weir_strbuf_addf(&out, ", %s in shared tables", weir_figure_bytes(shared, t.shared_bytes));
+    weir_strbuf_adds(&out, "\n\n");
     print_bounds(app, &out);
     int code = WEIR_EXIT_DONE;
     if (out.failed)
@@ -81,17 +87,35 @@ static int say_ok(const struct weir_app *app)
     return weir_cli_finish(code);
 }
 
+/* Under their limits: one that loops while it loads is a problem to be told, too. */
+static int check_scripts(const struct weir_app *app, const struct weir_registry *registry)
+{
+    struct weir_watchdog *dog;
+    struct weir_watch watch = {.dog = NULL};
+    struct weir_err err;
+    uint64_t slice_ns = UINT64_MAX;
+    for (size_t i = 0; i < app->stage_count; i++)
+        if (app->stages[i].slice_ns < slice_ns)
+            slice_ns = app->stages[i].slice_ns;
+    if (weir_watchdog_start(slice_ns, &dog, &err) < 0)
+        return weir_cli_fail(WEIR_EXIT_FAILED, "%s", err.text);
+    weir_watchdog_add(dog, &watch, "main", NULL);
+    size_t problems = weir_app_arg_check_scripts(app, registry);
+    weir_watchdog_remove(&watch);
+    weir_watchdog_stop(dog);
+    return problems == 0 ? WEIR_EXIT_DONE
+                         : weir_cli_fail(WEIR_EXIT_CONFIG, "%s: %zu script%s can't be loaded", app->file, problems,
+                                         problems == 1 ? "" : "s");
+}
+
 static int check_app(const struct weir_app_arg *arg, const struct weir_registry *registry)
 {
     struct weir_app *app;
     int code = weir_app_arg_load(arg, &weir_cmd_check, registry, &app);
     if (code != WEIR_EXIT_DONE)
         return code;
-    size_t problems = weir_app_arg_check_scripts(app, registry);
-    if (problems > 0)
-        code = weir_cli_fail(WEIR_EXIT_CONFIG, "%s: %zu script%s can't be loaded", app->file, problems,
-                             problems == 1 ? "" : "s");
-    else
+    code = check_scripts(app, registry);
+    if (code == WEIR_EXIT_DONE)
         code = say_ok(app);
     weir_app_free(app);
     return code;

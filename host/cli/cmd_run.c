@@ -101,7 +101,8 @@ static void on_signal(uv_signal_t *handle, int number)
     struct host *h = handle->data;
     switch (number) {
     case SIGHUP:
-        weir_log(WEIR_LOG_WARN, "host", NULL, "SIGHUP: reload is not supported by this version");
+        weir_log(WEIR_LOG_INFO, "host", NULL, "SIGHUP: reading certificates anew; scripts and weir.yaml stay as they are in this version");
+        weir_runtime_reload_files(h->rt);
         break;
     case SIGUSR1:
         weir_log(WEIR_LOG_INFO, "host", NULL, "SIGUSR1: opening log files anew");
@@ -114,6 +115,15 @@ static void on_signal(uv_signal_t *handle, int number)
         weir_runtime_stop(h->rt, on_stopped, h);
         break;
     }
+}
+
+static void on_sources_ended(void *arg)
+{
+    struct host *h = arg;
+    if (h->stopping)
+        return;
+    weir_log(WEIR_LOG_INFO, "host", NULL, "the sources have come to their ends: finishing what is under way");
+    weir_runtime_finish(h->rt, on_stopped, h);
 }
 
 static int make_signals(struct host *h, struct weir_err *reterr)
@@ -171,6 +181,7 @@ static int start(struct host *h, const struct request *r, const struct weir_app 
         rc = weir_runtime_create(app, registry, &h->loop, report, &h->rt, reterr);
     if (rc < 0)
         return rc;
+    weir_runtime_on_end(h->rt, on_sources_ended, h);
     const struct weir_admin_options admin = {.rt = h->rt, .loop = &h->loop, .socket = r->admin};
     rc = weir_admin_create(&admin, &h->admin, reterr);
     if (rc == WEIR_OK)
@@ -306,7 +317,8 @@ const struct weir_cli_command weir_cmd_run = {
                "(default: .).\n"
                "When all sources listen, a line 'ready ADDRESS...' is written to stderr. SIGTERM and SIGINT "
                "finish what is\n"
-               "under way, then end it; a second one ends it at once. SIGUSR1 opens log files anew.\n\n"
+               "under way, then end it; a second one ends it at once. SIGUSR1 opens log files anew,\n"
+               "SIGHUP reads certificates anew.\n\n"
                "exit status: 0 stopped, all finished; 1 failed, or events had to be dropped; 64 usage; 78 "
                "bad configuration or script\n",
     .options = options,

@@ -1,13 +1,11 @@
 /* weir stats: the document of GET /v1/stats as it is, or as tables. */
 #include <jansson.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/strbuf.h"
 #include "cli/ask.h"
 #include "cli/command.h"
 #include "cli/stats_draw.h"
-#include "config/nearest.h"
 
 enum { JSON, ADMIN };
 
@@ -22,55 +20,12 @@ struct request {
     bool json;
 };
 
-/* Every byte that is not plainly a letter of a path is escaped. */
-static void add_query(struct weir_strbuf *out, const char *stage)
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.";
-    weir_strbuf_adds(out, "?stage=");
-    for (; *stage != '\0'; stage++) {
-        if (strchr(plain, *stage) != NULL)
-            weir_strbuf_addc(out, *stage);
-        else
-            weir_strbuf_addf(out, "%%%02X", (unsigned char)*stage);
-    }
-}
-
 static int parse(const struct weir_strbuf *body, json_t **ret)
 {
     json_error_t why;
     *ret = json_loadb(body->data != NULL ? body->data : "", body->len, 0, &why);
     return *ret != NULL ? WEIR_EXIT_DONE
                         : weir_cli_fail(WEIR_EXIT_FAILED, "the host's answer is not JSON: %s", why.text);
-}
-
-/* The host knows no such stage: names the nearest, and all that there are. */
-static int unknown_stage(const struct request *r)
-{
-    struct weir_strbuf body = WEIR_STRBUF_INIT, names = WEIR_STRBUF_INIT;
-    struct weir_nearest near;
-    json_t *doc = NULL, *stage;
-    const char *name;
-    int status, code = weir_ask(r->admin, "/v1/stats", &body, &status);
-    if (code == WEIR_EXIT_DONE)
-        code = parse(&body, &doc);
-    if (code == WEIR_EXIT_DONE) {
-        weir_nearest_init(&near, r->stage);
-        json_object_foreach(json_object_get(doc, "stages"), name, stage)
-        {
-            weir_nearest_offer(&near, name);
-            weir_strbuf_addf(&names, "%s%s", names.len > 0 ? ", " : "", name);
-        }
-        const char *best = weir_nearest_best(&near);
-        code = weir_cli_fail(WEIR_EXIT_FAILED, "there is no stage '%s'%s%s%s; there are: %s", r->stage,
-                             best != NULL ? " (did you mean '" : "", best != NULL ? best : "",
-                             best != NULL ? "'?)" : "", names.data != NULL ? names.data : "none");
-    } else if (status != 0 && status != 200) {
-        code = weir_ask_refused(&body, status);
-    }
-    json_decref(doc);
-    weir_strbuf_fini(&names);
-    weir_strbuf_fini(&body);
-    return code;
 }
 
 static int draw(const struct request *r, const struct weir_strbuf *body)
@@ -96,9 +51,9 @@ static int draw(const struct request *r, const struct weir_strbuf *body)
 static int show(const struct request *r)
 {
     struct weir_strbuf target = WEIR_STRBUF_INIT, body = WEIR_STRBUF_INIT;
-    weir_strbuf_adds(&target, "/v1/stats");
+    weir_strbuf_adds(&target, "/v1/stats?");
     if (r->stage != NULL)
-        add_query(&target, r->stage);
+        weir_ask_add_query(&target, "stage", r->stage);
     int status = 0;
     int code = target.failed ? weir_cli_fail(WEIR_EXIT_FAILED, "out of memory")
                              : weir_ask(r->admin, target.data, &body, &status);
@@ -107,7 +62,7 @@ static int show(const struct request *r)
     else if (code == WEIR_EXIT_DONE)
         code = draw(r, &body);
     else if (status == 404 && r->stage != NULL)
-        code = unknown_stage(r);
+        code = weir_ask_unknown_stage(r->admin, r->stage);
     else if (status != 0)
         code = weir_ask_refused(&body, status);
     weir_strbuf_fini(&target);

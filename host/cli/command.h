@@ -65,7 +65,7 @@ void weir_cli_help(const struct weir_cli_command *c);
 /* Writes out stdout and says so if that failed (a full disk); the exit code then, else `code`. */
 int weir_cli_finish(int code);
 
-extern const struct weir_cli_command weir_cmd_run, weir_cmd_check, weir_cmd_graph, weir_cmd_stats,
+extern const struct weir_cli_command weir_cmd_run, weir_cmd_check, weir_cmd_graph, weir_cmd_stats, weir_cmd_failures,
     weir_cmd_version;
 
 #endif

@@ -15,7 +15,7 @@
 #include "lua/lua_binding.h"
 
 static const struct weir_cli_command *const commands[] = {
-    &weir_cmd_run, &weir_cmd_check, &weir_cmd_graph, &weir_cmd_stats, &weir_cmd_version,
+    &weir_cmd_run, &weir_cmd_check, &weir_cmd_graph, &weir_cmd_stats, &weir_cmd_failures, &weir_cmd_version,
 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
@@ -44,7 +44,12 @@ static struct weir_lua_options lua_options(const struct weir_app *app, const str
                                      .libs = stage->libs,
                                      .lib_count = stage->lib_count,
                                      .memory = stage->memory,
-                                     .config = stage->config};
+                                     .limits = {.slice_ns = stage->slice_ns,
+                                                .stall_ns = stage->stall_ns,
+                                                .cpu_ns = stage->cpu_ns,
+                                                .wall_ns = stage->wall_ns},
+                                     .config = stage->config,
+                                     .app = app};
 }
 
 static int script_make(void *self, struct weir_seat *seat, struct weir_handler **ret, struct weir_err *reterr)

@@ -16,7 +16,7 @@
 #include "config/yaml_doc.h"
 
 const char *const weir_app_top_keys[] = {"weir",     "name",   "classes", "drain", "pools",
-                                         "defaults", "stages", "admin",   NULL};
+                                         "defaults", "stages", "admin",   "shared", NULL};
 
 /* --- Top-level keys --- */
 
@@ -146,6 +146,7 @@ void weir_app_build(struct weir_app_build *b, const struct weir_conf *root)
         weir_schema_duration(&b->schema, weir_conf_get(root, "drain"), "drain", 0, 86400 * second,
                              &b->app->drain_ns);
     weir_app_build_pools(b, weir_conf_get(root, "pools"));
+    weir_app_build_shared(b, weir_conf_get(root, "shared"));
     weir_app_read_defaults(b, weir_conf_get(root, "defaults"));
     if (weir_conf_get(root, "stages") == NULL)
         weir_problems_error(b->schema.problems, weir_conf_mark(root), "'stages' is missing");
@@ -155,7 +156,6 @@ void weir_app_build(struct weir_app_build *b, const struct weir_conf *root)
         return;
     weir_app_resolve(b);
     weir_app_check_graph(b);
-    weir_app_warn_limit(b);
 }
 
 /* --- Parsing --- */
@@ -182,7 +182,7 @@ static struct weir_app *new_app(struct weir_arena *a, const char *text, size_t l
 static void read_app(struct weir_app *app, size_t len, const struct weir_app_override *sets,
                      const struct weir_app_types *types, struct weir_problems *problems)
 {
-    struct weir_app_build b = {.schema = {app->arena, problems}, .app = app, .types = types};
+    struct weir_app_build b = {.schema = {app->arena, problems, app->folder}, .app = app, .types = types};
     const struct weir_source *file = &app->sources->file;
     if (len > WEIR_YAML_MAX_BYTES) {
         weir_problems_error(problems, (struct weir_app_mark){0, 0},

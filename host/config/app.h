@@ -73,7 +73,7 @@ struct weir_app_stage {
      * (config/conf.h). */
     const struct weir_conf *options; /* NULL for all other stages */
     uint64_t deadline_ns;            /* of the events a source makes; 0: none */
-    struct weir_app_edge on_error;   /* checked, but without effect in this version; stage NULL: none */
+    struct weir_app_edge on_error;   /* gets failed events; never waits; stage NULL: none */
     bool keep_state;                 /* `state: keep`, the default, over a reload */
     unsigned written;                /* host/config's own: which limits the file sets */
     bool script_unknown; /* only after WEIR_E_CONFIG: the script or its libraries could not be read from the
@@ -84,6 +84,14 @@ struct weir_app_stage {
 struct weir_app_admin {
     const char *listen;     /* NULL: not asked for */
     const char *token_file; /* relative to the folder; NULL: none, and `listen` is loopback then */
+    struct weir_app_mark at;
+};
+
+/* A table that all workers share: `shared: {sessions: {bytes: 64MiB, ttl: 10m}}`. */
+struct weir_app_shared {
+    const char *name;
+    size_t bytes;
+    uint64_t ttl_ns; /* of entries that are given none; 0: they never expire */
     struct weir_app_mark at;
 };
 
@@ -101,6 +109,9 @@ struct weir_app {
     size_t stage_count;
     uint64_t drain_ns; /* how long a stop may take: `drain: 30s` */
     struct weir_app_admin admin;
+    struct weir_app_shared *shared; /* in the order of the file */
+    size_t shared_count;
+    struct weir_app_shared shared_any; /* `"*"`: what every other name gets; name NULL: there are no others */
     const struct weir_sources *sources; /* the texts that marks point into, for weir_app_report */
     struct weir_arena *arena;           /* everything above lives in it */
 };

@@ -17,7 +17,7 @@ enum {
 /* Target of an edge or route whose stage could not be found, which has been told. */
 #define WEIR_APP_NO_TARGET SIZE_MAX
 
-enum { WEIR_APP_MAX_STAGES = 1000, WEIR_APP_MAX_POOLS = 64, WEIR_APP_MAX_CLASSES = 16 };
+enum { WEIR_APP_MAX_STAGES = 1000, WEIR_APP_MAX_POOLS = 64, WEIR_APP_MAX_CLASSES = 16, WEIR_APP_MAX_SHARED = 256 };
 
 struct weir_app_build {
     struct weir_schema schema;
@@ -27,8 +27,6 @@ struct weir_app_build {
     const struct weir_conf *stages; /* as written, with those that are not in app->stages */
     bool incomplete;     /* a stage or an edge is not what the file meant: what reaches what is not known */
     bool pools_unknown;  /* the same of pools */
-    const char *limit;   /* the first limit that has no effect; NULL: none */
-    struct weir_app_mark limit_at;
 };
 
 /* All that the tree says, into build->app; the graph checks included. `root` is a map. */
@@ -39,6 +37,9 @@ extern const char *const weir_app_top_keys[];
 void weir_app_build_pools(struct weir_app_build *b, const struct weir_conf *pools);
 /* Index of a pool by name; weir_app.pool_count when there is none. */
 size_t weir_app_find_pool(const struct weir_app *app, const char *name);
+
+/* `shared:` (app_shared.c). */
+void weir_app_build_shared(struct weir_app_build *b, const struct weir_conf *shared);
 
 /* The stages' kinds, names and settings (app_stage.c). */
 void weir_app_build_stages(struct weir_app_build *b, const struct weir_conf *stages);
@@ -56,9 +57,6 @@ void weir_app_read_libs(struct weir_app_build *b, const struct weir_conf *c, str
 void weir_app_read_defaults(struct weir_app_build *b, const struct weir_conf *c);
 /* Accepted, checked for shape, and without effect in this version (app_later.c). */
 void weir_app_check_admission(struct weir_app_build *b, const struct weir_conf *c);
-/* A limit that is read and not enforced; one warning for all of them, at the first. */
-void weir_app_note_limit(struct weir_app_build *b, struct weir_app_mark at, const char *key);
-void weir_app_warn_limit(struct weir_app_build *b);
 void weir_app_check_pool_controller(struct weir_app_build *b, const struct weir_conf *c);
 /* "reject", …, {route: STAGE}: the word or the map. Whether `ret` was written. */
 bool weir_app_read_overflow(struct weir_app_build *b, const struct weir_conf *c,

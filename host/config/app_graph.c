@@ -185,7 +185,7 @@ static void check_cycles(struct weir_app_build *b, const struct arrows *g, const
             walk_from(&w, i);
 }
 
-/* --- The three questions --- */
+/* --- The questions --- */
 
 static void check_waits(struct weir_app_build *b)
 {
@@ -211,6 +211,43 @@ static bool check_routes(struct weir_app_build *b)
         check_cycles(b, &routes, "queues that route to each other",
                      "an event would go round when all are full");
     return b->schema.problems->errors == errors && !b->schema.arena->failed;
+}
+
+/* A failed event has nobody who could wait for room. */
+static void check_on_error_wait(struct weir_app_build *b, const struct weir_app_stage *st)
+{
+    const struct weir_app *app = b->app;
+    size_t target = st->on_error.target;
+    while (target != WEIR_APP_NO_TARGET && app->stages[target].overflow.policy == WEIR_OVERFLOW_ROUTE)
+        target = app->stages[target].overflow.target;
+    if (target != WEIR_APP_NO_TARGET && app->stages[target].overflow.policy == WEIR_OVERFLOW_WAIT)
+        weir_problems_error(b->schema.problems, st->on_error.at,
+                            "stage '%s' gives failed events to '%s', whose queue has overflow wait, and a failed "
+                            "event can't wait: give that queue another overflow (edges to it may have one of their own)",
+                            st->name, app->stages[target].name);
+}
+
+/* Who gets the failed events of whom; routes do not go round. */
+static void check_on_error(struct weir_app_build *b)
+{
+    const struct weir_app *app = b->app;
+    struct arrows failed = {.arena = b->schema.arena};
+    for (size_t i = 0; i < app->stage_count; i++) {
+        const struct weir_app_stage *st = &app->stages[i];
+        if (st->on_error.stage == NULL)
+            continue;
+        size_t target = st->on_error.target;
+        while (target != WEIR_APP_NO_TARGET) {
+            const struct weir_app_overflow *o = &app->stages[target].overflow;
+            add_arrow(&failed, i, target, st->on_error.at);
+            target = o->policy == WEIR_OVERFLOW_ROUTE ? o->target : WEIR_APP_NO_TARGET;
+        }
+        check_on_error_wait(b, st);
+    }
+    index_arrows(app, &failed);
+    if (!b->schema.arena->failed)
+        check_cycles(b, &failed, "stages that give their failed events to each other",
+                     "an event that fails in each of them would go round for ever");
 }
 
 static void check_reachable(struct weir_app_build *b)
@@ -251,8 +288,10 @@ void weir_app_check_graph(struct weir_app_build *b)
 {
     if (b->schema.arena->failed || b->app->stage_count == 0)
         return;
-    if (check_routes(b))
-        check_waits(b); /* else following routes would go round, too */
+    if (check_routes(b)) { /* else following routes would go round, too */
+        check_waits(b);
+        check_on_error(b);
+    }
     if (!b->incomplete && !b->schema.arena->failed)
         check_reachable(b); /* else what is missing might be what leads there */
 }

@@ -15,32 +15,6 @@ static void no_effect(struct weir_app_build *b, const struct weir_conf *c, const
         weir_problems_warn(b->schema.problems, c->at, "'%s' has no effect in this version", key);
 }
 
-/* Negative lines are of `--set`s, which follow the file. */
-static bool is_before(struct weir_app_mark a, struct weir_app_mark b)
-{
-    if ((a.line < 0) != (b.line < 0))
-        return b.line < 0;
-    if (a.line != b.line)
-        return (a.line < b.line) == (a.line > 0);
-    return a.column < b.column;
-}
-
-void weir_app_note_limit(struct weir_app_build *b, struct weir_app_mark at, const char *key)
-{
-    if (b->limit != NULL && !is_before(at, b->limit_at))
-        return;
-    b->limit = key;
-    b->limit_at = at;
-}
-
-void weir_app_warn_limit(struct weir_app_build *b)
-{
-    if (b->limit != NULL)
-        weir_problems_warn(b->schema.problems, b->limit_at,
-                           "'%s' has no effect in this version: of the limits only 'memory' is enforced",
-                           b->limit);
-}
-
 static void check_number(struct weir_app_build *b, const struct weir_conf *map, const char *key, double min,
                          double max)
 {

@@ -128,9 +128,8 @@ void weir_app_resolve(struct weir_app_build *b)
             check_requests(b, st);
         if (st->kind != WEIR_APP_SOURCE)
             resolve_overflow(b, st, i, &st->overflow);
-        if (st->on_error.stage != NULL && find_target(b, st, NULL, "gives failed events", st->on_error.stage,
-                                                      st->on_error.at, &st->on_error.target))
-            weir_problems_warn(b->schema.problems, st->on_error.at,
-                               "'on_error' has no effect in this version");
+        if (st->on_error.stage != NULL)
+            find_target(b, st, NULL, "gives failed events", st->on_error.stage, st->on_error.at,
+                        &st->on_error.target);
     }
 }

@@ -183,10 +183,8 @@ void weir_app_read_limits(struct weir_app_build *b, const struct weir_conf *c, s
         if (v == NULL)
             continue;
         st->written |= limits[i].bit;
-        if (weir_schema_duration(&b->schema, v, limits[i].key, limits[i].min_ns, day,
-                                 limit_field(st, limits[i].bit)))
-            weir_app_note_limit(b, v->at, limits[i].key);
-        else
+        if (!weir_schema_duration(&b->schema, v, limits[i].key, limits[i].min_ns, day,
+                                  limit_field(st, limits[i].bit)))
             ok = false;
     }
     const struct weir_conf *memory = weir_conf_get(c, "memory");

@@ -37,7 +37,7 @@ static const struct stage_key {
     {"pool", ALL},
     {"queue", QUEUED},
     {"batch", QUEUED},
-    {"concurrency", HANDLER | PLUGIN},
+    {"concurrency", QUEUED},
     {"admission", QUEUED},
     {"limits", HANDLER | PLUGIN},
     {"libs", HANDLER},

@@ -184,3 +184,24 @@ void weir_conf_add(struct weir_arena *a, struct weir_conf *c, const char *key, s
     }
     c->u.list.entries[c->u.list.count++] = (struct weir_conf_entry){key, key_at, value};
 }
+
+const struct weir_conf *weir_conf_option_map(const struct weir_conf *options, const char *name)
+{
+    const struct weir_conf *c = weir_conf_get(options, name);
+    return weir_conf_kind(c) == WEIR_CONF_MAP ? c : NULL;
+}
+
+const struct weir_conf *weir_conf_option_any(const struct weir_conf *options, const char *name)
+{
+    return weir_conf_get(options, name);
+}
+
+size_t weir_conf_option_maps_size(const struct weir_conf *options, const char *name)
+{
+    return weir_conf_size(weir_conf_get(options, name));
+}
+
+const struct weir_conf *weir_conf_option_maps_at(const struct weir_conf *options, const char *name, size_t i)
+{
+    return weir_conf_at(weir_conf_get(options, name), i);
+}

@@ -55,7 +55,7 @@ double weir_conf_float(const struct weir_conf *c);
 bool weir_conf_option_given(const struct weir_conf *options,
                             const char *name); /* in the file, not by default */
 const char *weir_conf_option_string(const struct weir_conf *options,
-                                    const char *name); /* also ADDRESS; NULL: none */
+                                    const char *name); /* also ADDRESS, PATH; NULL: none */
 bool weir_conf_option_bool(const struct weir_conf *options, const char *name);
 int64_t weir_conf_option_int(const struct weir_conf *options, const char *name);
 uint64_t weir_conf_option_duration(const struct weir_conf *options, const char *name); /* ns */
@@ -64,5 +64,12 @@ size_t weir_conf_option_enum(const struct weir_conf *options,
                              const char *name); /* index in weir_option.words */
 size_t weir_conf_option_list_size(const struct weir_conf *options, const char *name);
 const char *weir_conf_option_list_at(const struct weir_conf *options, const char *name, size_t i);
+/* A MAP: options again, for the readers here; NULL: none. */
+const struct weir_conf *weir_conf_option_map(const struct weir_conf *options, const char *name);
+/* ANY: NULL: none was written. */
+const struct weir_conf *weir_conf_option_any(const struct weir_conf *options, const char *name);
+/* MAPS: how many, and the i-th, from 0; NULL beyond the end. */
+size_t weir_conf_option_maps_size(const struct weir_conf *options, const char *name);
+const struct weir_conf *weir_conf_option_maps_at(const struct weir_conf *options, const char *name, size_t i);
 
 #endif

@@ -2,6 +2,7 @@
  */
 #include "config/types.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "config/address.h"
@@ -132,6 +133,75 @@ static struct weir_conf *read_strings(struct weir_schema *s, const struct weir_c
     return ok ? out : NULL;
 }
 
+static struct weir_conf *read_path(struct weir_schema *s, const struct weir_conf *c,
+                                   const struct weir_option *o)
+{
+    const char *text;
+    if (!weir_schema_string(s, c, o->name, &text))
+        return NULL;
+    size_t len = c->len, before = s->folder != NULL ? strlen(s->folder) : 0;
+    if (text[0] == '/' || before == 0 || strcmp(s->folder, ".") == 0)
+        return weir_conf_new_string(s->arena, text, len, c->at);
+    char *path = weir_arena_alloc(s->arena, before + len + 2, 1);
+    if (path == NULL)
+        return NULL;
+    memcpy(path, s->folder, before);
+    if (path[before - 1] != '/')
+        path[before++] = '/';
+    memcpy(path + before, text, len + 1);
+    return weir_conf_new_string(s->arena, path, before + len, c->at);
+}
+
+static struct weir_conf *read_options(struct weir_schema *s, const struct weir_conf *map, const char *where,
+                                      const struct weir_option *options, size_t count);
+
+static struct weir_conf *read_map(struct weir_schema *s, const struct weir_conf *c,
+                                  const struct weir_option *o)
+{
+    char where[WEIR_SCHEMA_NAME_MAX + 8];
+    if (o->or_true && weir_conf_kind(c) == WEIR_CONF_BOOL && !c->bad) {
+        const struct weir_conf *none = weir_conf_new(s->arena, WEIR_CONF_MAP, c->at);
+        bool wanted = c->u.boolean && none != NULL;
+        return wanted ? read_options(s, none, o->name, o->options, o->option_count) : NULL;
+    }
+    const char **known = weir_arena_alloc(s->arena, o->option_count + 1, sizeof *known);
+    for (size_t i = 0; known != NULL && i < o->option_count; i++)
+        known[i] = o->options[i].name;
+    if (known == NULL || !weir_schema_map(s, c, o->name, known))
+        return NULL;
+    snprintf(where, sizeof where, "'%.64s'", o->name);
+    return read_options(s, c, where, o->options, o->option_count);
+}
+
+static struct weir_conf *read_maps(struct weir_schema *s, const struct weir_conf *c,
+                                   const struct weir_option *o)
+{
+    bool list = weir_conf_kind(c) == WEIR_CONF_LIST, ok = true;
+    size_t count = list ? weir_conf_size(c) : 1;
+    struct weir_conf *out = weir_conf_new(s->arena, WEIR_CONF_LIST, c->at);
+    for (size_t i = 0; i < count && out != NULL; i++) {
+        const struct weir_conf *one = list ? weir_conf_at(c, i) : c;
+        struct weir_conf *map = read_map(s, one, o);
+        if (map != NULL)
+            weir_conf_add(s->arena, out, NULL, one->at, map);
+        ok = ok && map != NULL;
+    }
+    if (ok && (count < lower(o) || count > upper(o))) {
+        weir_problems_error(s->problems, c->at, "'%s': the list is too %s", o->name,
+                            count < lower(o) ? "short" : "long");
+        ok = false;
+    }
+    return ok ? out : NULL;
+}
+
+static struct weir_conf *read_any(struct weir_schema *s, const struct weir_conf *c)
+{
+    struct weir_conf *out = weir_conf_new(s->arena, weir_conf_kind(c), c->at);
+    if (out != NULL)
+        *out = *c; /* what is below it is shared: nobody changes it */
+    return out;
+}
+
 struct weir_conf *weir_schema_option(struct weir_schema *s, const struct weir_conf *c,
                                      const struct weir_option *o)
 {
@@ -152,6 +222,14 @@ struct weir_conf *weir_schema_option(struct weir_schema *s, const struct weir_co
         return read_strings(s, c, o);
     case WEIR_OPTION_ADDRESS:
         return read_address(s, c, o);
+    case WEIR_OPTION_PATH:
+        return read_path(s, c, o);
+    case WEIR_OPTION_MAP:
+        return read_map(s, c, o);
+    case WEIR_OPTION_MAPS:
+        return read_maps(s, c, o);
+    case WEIR_OPTION_ANY:
+        return read_any(s, c);
     }
     return NULL;
 }
@@ -168,12 +246,12 @@ static struct weir_conf *new_default(struct weir_schema *s, const struct weir_op
     return c;
 }
 
-const struct weir_conf *weir_schema_options(struct weir_schema *s, const struct weir_conf *map,
-                                            const char *where, const struct weir_app_type *type)
+static struct weir_conf *read_options(struct weir_schema *s, const struct weir_conf *map, const char *where,
+                                      const struct weir_option *options, size_t count)
 {
     struct weir_conf *out = weir_conf_new(s->arena, WEIR_CONF_MAP, weir_conf_mark(map));
-    for (size_t i = 0; i < type->option_count && out != NULL; i++) {
-        const struct weir_option *o = &type->options[i];
+    for (size_t i = 0; i < count && out != NULL; i++) {
+        const struct weir_option *o = &options[i];
         const struct weir_conf *given = weir_conf_get(map, o->name);
         if (given == NULL && o->required)
             weir_problems_error(s->problems, weir_conf_mark(map), "%s needs '%s' (%s)", where, o->name,
@@ -183,5 +261,15 @@ const struct weir_conf *weir_schema_options(struct weir_schema *s, const struct 
         if (given != NULL)
             weir_conf_add(s->arena, out, o->name, given->at, weir_schema_option(s, given, o));
     }
+    return out;
+}
+
+const struct weir_conf *weir_schema_options(struct weir_schema *s, const struct weir_conf *map,
+                                            const char *where, const struct weir_app_type *type)
+{
+    size_t errors = s->problems->errors;
+    const struct weir_conf *out = read_options(s, map, where, type->options, type->option_count);
+    if (type->check != NULL && out != NULL && s->problems->errors == errors)
+        type->check(out, s->problems);
     return out;
 }

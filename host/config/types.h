@@ -31,6 +31,12 @@ enum weir_option_type {
     WEIR_OPTION_ENUM,     /* one of `words` */
     WEIR_OPTION_STRINGS,  /* a list of strings, or one string; min, max: how many */
     WEIR_OPTION_ADDRESS,  /* a string: host:port, :port, [v6]:port or unix:PATH (config/address.h) */
+    WEIR_OPTION_PATH,     /* a string: a file's path, relative to the folder of weir.yaml. What comes back
+                             has that folder before it */
+    WEIR_OPTION_MAP,      /* a map with `options` of its own; read with weir_conf_option_map, then as
+                             options */
+    WEIR_OPTION_MAPS,     /* a list of such maps, or one; min, max: how many */
+    WEIR_OPTION_ANY,      /* any YAML value, as it is; read with weir_conf_option_any. No fallback */
 };
 
 struct weir_option {
@@ -41,8 +47,13 @@ struct weir_option {
                              absent */
     int64_t min, max;     /* max 0: no upper bound */
     const char *const *words; /* ENUM: NULL-terminated */
+    const struct weir_option *options; /* MAP, MAPS */
+    size_t option_count;
+    bool or_true;             /* MAP: `true` stands for an empty one, `false` for none */
     const char *text;         /* one line for the manual */
 };
+
+struct weir_problems;
 
 struct weir_app_type {
     const char *name;
@@ -51,6 +62,10 @@ struct weir_app_type {
     const char *text;        /* one line for the manual */
     const struct weir_option *options;
     size_t option_count;
+    /* What one option alone can't tell: files that it names, how they go together. Called with checked
+     * options, when they had no errors, by `weir check` and before a start; reports with config/problems.h
+     * at weir_conf_mark of what is wrong. NULL: none. */
+    void (*check)(const struct weir_conf *options, struct weir_problems *problems);
 };
 
 struct weir_app_types {

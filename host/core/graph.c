@@ -4,7 +4,10 @@
 
 #include "base/mem.h"
 #include "core/event.h"
+#include "core/failures.h"
+#include "core/metric.h"
 #include "core/seat.h"
+#include "core/shared_tables.h"
 #include "core/worker.h"
 
 static int no_memory(struct weir_err *reterr)
@@ -36,6 +39,13 @@ int weir_graph_create(size_t stage_count, size_t pool_count, struct weir_graph *
         g->pools[i].index = i;
         g->pools[i].graph = g;
     }
+    int rc = weir_shared_tables_create(&g->shared, reterr);
+    if (rc == WEIR_OK)
+        rc = weir_metrics_create(&g->metrics, reterr);
+    if (rc < 0) {
+        weir_graph_destroy(g);
+        return rc;
+    }
     *ret = g;
     return WEIR_OK;
 }
@@ -64,6 +74,8 @@ static void number_from(struct weir_stage *s, size_t *next)
     for (size_t p = 0; p < s->port_count; p++)
         for (size_t e = 0; e < s->ports[p].edge_count; e++)
             number_from(s->ports[p].edges[e].target, next);
+    if (s->on_error.target != NULL)
+        number_from(s->on_error.target, next);
     s->rank = (*next)++;
 }
 
@@ -112,7 +124,9 @@ int weir_graph_finish(struct weir_graph *g, struct weir_err *reterr)
             return rc;
     }
     g->slots = weir_calloc(g->slot_count, sizeof *g->slots);
-    return g->slots == NULL ? no_memory(reterr) : WEIR_OK;
+    if (g->slots == NULL)
+        return no_memory(reterr);
+    return weir_failures_create(&g->failures, reterr);
 }
 
 struct weir_stage *weir_graph_stage(struct weir_graph *g, const char *name)
@@ -201,6 +215,17 @@ static void destroy_stage(struct weir_stage *s)
     weir_shared_lane_fini(&s->queue.shared);
 }
 
+void weir_graph_expect_end(struct weir_graph *g)
+{
+    atomic_fetch_add_explicit(&g->ends.expected, 1, memory_order_relaxed); /* no worker runs yet */
+}
+
+void weir_graph_end(struct weir_graph *g)
+{
+    if (atomic_fetch_sub_explicit(&g->ends.expected, 1, memory_order_acq_rel) == 1 && g->ends.tell != NULL)
+        g->ends.tell(g->ends.arg);
+}
+
 void weir_graph_destroy(struct weir_graph *g)
 {
     if (g == NULL)
@@ -214,6 +239,9 @@ void weir_graph_destroy(struct weir_graph *g)
         weir_free(g->pools[i].workers);
         weir_free(g->pools[i].event_ids);
     }
+    weir_shared_tables_destroy(g->shared);
+    weir_metrics_destroy(g->metrics);
+    weir_failures_destroy(g->failures);
     weir_free(g->slots);
     weir_free(g->stages);
     weir_free(g->pools);

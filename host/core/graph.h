@@ -16,6 +16,19 @@ enum {
     WEIR_GRAPH_SLOTS_MAX = 1024, /* of all pools */
 };
 
+struct weir_crew;
+struct weir_failures;
+struct weir_metrics;
+struct weir_shared_tables;
+struct weir_watchdog;
+
+/* Sources that come to an end by themselves (a file read to its end, stdin), and who is told when all have. */
+struct weir_graph_ends {
+    void (*tell)(void *arg);   /* [const] while workers run; any thread, no lock held; NULL: nobody */
+    void *arg;                 /* [const] */
+    _Atomic size_t expected;   /* [atomic acq/rel] that are to come */
+};
+
 struct weir_graph {
     struct weir_stage *stages;
     size_t stage_count;
@@ -24,6 +37,14 @@ struct weir_graph {
     size_t slot_count;
     /* [atomic acq/rel] by slot: its seats by stage index, made with its first worker and kept for good, so that counts outlive workers */
     _Atomic(struct weir_seat **) *slots;
+    struct weir_failures *failures; /* [const] */
+    struct weir_shared_tables *shared; /* [const] any name may be asked for, unless the runtime forbids it */
+    struct weir_metrics *metrics;      /* [const] that scripts make */
+    /* [const] while workers run; the runtime's. NULL (unit tests): nobody watches; who would post does the work in place */
+    struct weir_watchdog *watchdog;
+    struct weir_crew *builder; /* makes VMs: jobs run logic under limits, and are watched */
+    struct weir_crew *reaper;  /* closes VMs */
+    struct weir_graph_ends ends;
     size_t class_count;
     uint8_t default_class;
     const char *const *class_names; /* [const] class_count of them; NULL: only "normal" */
@@ -43,6 +64,11 @@ struct weir_stage *weir_graph_stage(struct weir_graph *g, const char *name);
 struct weir_seat **weir_graph_seats(struct weir_graph *g, size_t slot);
 /* Events queued, running and waiting in all stages; never 0 while one is queued or runs. Any thread. */
 int64_t weir_graph_in_flight(struct weir_graph *g);
+/* A source that was asked for `stop_when_done` says so when it is opened (control thread), and once when the queue behind it has taken its
+ * last event (any thread): when the last of all those sources has, the host finishes what is in flight and ends, as after SIGTERM but
+ * without a limit of time. */
+void weir_graph_expect_end(struct weir_graph *g);
+void weir_graph_end(struct weir_graph *g);
 /* Workers have all been destroyed. Takes NULL. */
 void weir_graph_destroy(struct weir_graph *g);
 

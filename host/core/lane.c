@@ -22,6 +22,12 @@ void weir_lane_push(struct weir_lane *l, struct weir_event *ev)
     l->count++;
 }
 
+void weir_lane_put_back(struct weir_lane *l, struct weir_event *ev)
+{
+    weir_list_prepend(list_for(l, ev), &ev->node);
+    l->count++;
+}
+
 static struct weir_event *remove_node(struct weir_lane *l, struct weir_list *node)
 {
     weir_list_remove(node);

@@ -24,6 +24,8 @@ struct weir_lane {
 void weir_lane_init(struct weir_lane *l, enum weir_order order);
 /* Gives `ev` to the lane. */
 void weir_lane_push(struct weir_lane *l, struct weir_event *ev);
+/* Gives back an event that was taken: it is the oldest again. Those of a batch from the last to the first. */
+void weir_lane_put_back(struct weir_lane *l, struct weir_event *ev);
 /* Moves up to `max` events to `out` and their ownership with them, in the lane's order; `newest_first` is what WEIR_ORDER_ADAPTIVE
  * asks (others ignore it). Returns the count. Never waits. */
 size_t weir_lane_take(struct weir_lane *l, struct weir_event **out, size_t max, bool newest_first);

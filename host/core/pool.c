@@ -48,6 +48,12 @@ void weir_pool_wake(struct weir_pool *p, struct weir_stage *stage)
     weir_mutex_unlock(&p->mu);
 }
 
+void weir_pool_wake_ready(struct weir_pool *p, struct weir_stage *stage)
+{
+    if ((atomic_load(&p->ready[stage->rank / 64]) >> (stage->rank % 64) & 1) != 0)
+        weir_pool_wake(p, stage);
+}
+
 void weir_pool_park(struct weir_pool *p, struct weir_worker *w)
 {
     weir_mutex_lock(&p->mu);

@@ -61,6 +61,8 @@ void weir_pool_set_ready_locked(struct weir_pool *p, struct weir_stage *stage, b
 /* Wakes the newest parked worker that can begin a call of `stage`, unless a wake-up is on its way: the worker that it reaches passes on
  * what it can't do itself. Any thread, no lane's lock held. */
 void weir_pool_wake(struct weir_pool *p, struct weir_stage *stage);
+/* The same if the shared lane of `stage` has events. */
+void weir_pool_wake_ready(struct weir_pool *p, struct weir_stage *stage);
 /* The worker, which takes from shared lanes, is about to poll without end, is back. The second returns whether weir_pool_wake meant it.
  * Worker thread. */
 void weir_pool_park(struct weir_pool *p, struct weir_worker *w);

@@ -173,6 +173,16 @@ static enum weir_verdict offer(struct weir_worker *w, const struct weir_overflow
     return WEIR_VERDICT_ACCEPTED;
 }
 
+enum weir_verdict weir_edge_offer(struct weir_worker *w, struct weir_edge *edge, struct weir_event *ev)
+{
+    return offer(w, &edge->overflow, edge->target, ev, NULL, 0);
+}
+
+void weir_edge_lose(struct weir_worker *w, struct weir_edge *edge)
+{
+    count_rejected(&w->seats[edge->target->index]->ledger, WEIR_REASON_NOMEM);
+}
+
 static void count_emitted(struct weir_seat *from, const struct weir_port *port)
 {
     weir_ledger_add(&from->emitted[port->index], 1);
@@ -201,7 +211,7 @@ static enum weir_verdict emit_to_all(struct weir_seat *from, struct weir_port *p
         if (copy != NULL)
             v = offer(w, &edge->overflow, edge->target, copy, em, 0);
         else
-            count_rejected(&w->seats[edge->target->index]->ledger, WEIR_REASON_NOMEM);
+            weir_edge_lose(w, edge);
         if (v == WEIR_VERDICT_PENDING) {
             pending++;
             continue;

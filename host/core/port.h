@@ -56,6 +56,11 @@ struct weir_emission {
     struct weir_port *port;  /* [owner: worker] */
 };
 
+/* Offers `ev` to the target of `edge`, as an emit that can't wait. ACCEPTED: given away; else the caller owns it still. Worker thread. */
+enum weir_verdict weir_edge_offer(struct weir_worker *w, struct weir_edge *edge, struct weir_event *ev);
+/* The same for an event that there was no memory for: counts it rejected. */
+void weir_edge_lose(struct weir_worker *w, struct weir_edge *edge);
+
 /* Sends `ev` along `port` of the stage of `from`, on the worker of `from`. ACCEPTED: given away. PENDING (only with `em`, not NULL): given away,
  * `em->done` tells later. Anything else: the caller owns it still. Without `em` a full `wait` queue answers FULL. A fan-out of more
  * than one edge gives every branch a copy; `ev` must then hold no request. Never waits. Worker thread. */

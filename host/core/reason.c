@@ -18,3 +18,8 @@ const char *weir_reason_outcome(enum weir_reason reason)
 {
     return reasons[reason].outcome;
 }
+
+bool weir_reason_is_expired(enum weir_reason reason)
+{
+    return reason == WEIR_REASON_DEADLINE || reason == WEIR_REASON_MAX_AGE || reason == WEIR_REASON_GONE;
+}

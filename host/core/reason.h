@@ -2,6 +2,8 @@
 #ifndef WEIR_CORE_REASON_H
 #define WEIR_CORE_REASON_H
 
+#include <stdbool.h>
+
 /* X(NAME, outcome, text) */
 #define WEIR_REASON_MAP(X)                                                                                   \
     X(FULL, rejected, "full")           /* the queue holds `capacity` events */                              \
@@ -11,14 +13,19 @@
     X(CLOSED, rejected, "closed")       /* the stage takes no more: the host stops */                        \
     X(LEFT, rejected, "gone")           /* its client left while it waited for room */                       \
     X(NOMEM, rejected, "memory")        /* no memory for the copy of a fan-out */                            \
-    X(DEADLINE, expired, "deadline")    /* passed in the queue */                                            \
+    X(DEADLINE, expired, "deadline")    /* passed in the queue, or while it ran */                           \
     X(MAX_AGE, expired, "max_age")      /* longer in the queue than it allows */                             \
     X(GONE, expired, "gone")            /* its client left */                                                \
     X(NEWEST, dropped, "newest")        /* overflow: drop_newest */                                          \
     X(OLDEST, dropped, "oldest")        /* overflow: drop_oldest */                                          \
     X(SHUTDOWN, dropped, "shutdown")    /* the drain time was over */                                        \
     X(ERROR, failed, "error")           /* the handler raised */                                             \
+    X(IO, failed, "io")                 /* a sink could not write it */                                      \
+    X(ENCODE, failed, "encode")         /* a sink can't write such an event: a request, or too large */      \
     X(MEMORY, failed, "memory")         /* the VM's memory limit, or the host's */                           \
+    X(CPU, failed, "cpu")               /* over limits.cpu */                                                \
+    X(WALL, failed, "wall")             /* over limits.wall */                                               \
+    X(STALL, failed, "stall")           /* over limits.stall where it could not be interrupted */            \
     X(CANCELLED, failed, "shutdown")    /* the drain time was over while it ran */
 
 enum weir_reason {
@@ -32,5 +39,7 @@ enum weir_reason {
 /* "full"; "rejected". Static strings. */
 const char *weir_reason_text(enum weir_reason reason);
 const char *weir_reason_outcome(enum weir_reason reason);
+/* Whether a call that ends for it has expired rather than failed: its deadline passed, or its client left. */
+bool weir_reason_is_expired(enum weir_reason reason);
 
 #endif

@@ -1,6 +1,9 @@
 #include "core/seat.h"
 
 #include "core/event.h"
+#include "core/failures.h"
+#include "core/graph.h"
+#include "core/on_error.h"
 #include "core/pool.h"
 #include "core/stage.h"
 #include "core/worker.h"
@@ -27,6 +30,76 @@ static void release_partition(struct weir_seat *seat, const struct weir_event *e
         weir_pool_set_ready_locked(stage->pool, stage, true);
     weir_mutex_unlock(&shared->mu);
     if (ready)
+        weir_pool_wake(stage->pool, stage);
+}
+
+static bool has_others(const struct weir_seat *seat)
+{
+    return atomic_load_explicit(&seat->stage->pool->live, memory_order_relaxed) > 1;
+}
+
+/* After a change of `held` or `running`. */
+static void set_saturated(struct weir_seat *seat)
+{
+    struct weir_worker *w = seat->worker;
+    size_t rank = seat->stage->rank;
+    bool saturated = seat->held || seat->running >= seat->stage->concurrency;
+    atomic_store_explicit(&seat->saturated, saturated, memory_order_relaxed);
+    if (saturated)
+        w->saturated[rank / 64] |= 1ULL << (rank % 64);
+    else
+        w->saturated[rank / 64] &= ~(1ULL << (rank % 64));
+}
+
+void weir_seat_spill(struct weir_seat *seat)
+{
+    struct weir_list events;
+    struct weir_event *ev;
+    weir_list_init(&events);
+    while ((ev = weir_lane_take_oldest(&seat->lane)) != NULL)
+        weir_list_append(&events, &ev->node);
+    seat->worker->ready[seat->stage->rank / 64] &= ~(1ULL << (seat->stage->rank % 64));
+    if (!weir_list_empty(&events))
+        weir_queue_share(seat->stage, &events);
+}
+
+void weir_seat_hold(struct weir_seat *seat)
+{
+    if (seat->held)
+        return;
+    seat->held = true;
+    set_saturated(seat);
+    if (!has_others(seat))
+        return;
+    weir_seat_spill(seat);
+    weir_pool_wake_ready(seat->stage->pool, seat->stage); /* who takes from it was to be this one */
+}
+
+void weir_seat_release(struct weir_seat *seat)
+{
+    seat->held = false;
+    set_saturated(seat);
+}
+
+void weir_seat_give_back(struct weir_seat *seat, struct weir_event **evs, size_t n)
+{
+    struct weir_stage *stage = seat->stage;
+    struct weir_shared_lane *shared = &stage->queue.shared;
+    if (n == 0)
+        return;
+    if (shared->partitions == NULL && !has_others(seat)) {
+        for (size_t i = n; i-- > 0;)
+            weir_lane_put_back(&seat->lane, evs[i]);
+        weir_worker_set_ready(seat->worker, stage->rank);
+        return;
+    }
+    bool takeable = false;
+    weir_mutex_lock(&shared->mu);
+    for (size_t i = n; i-- > 0;)
+        takeable = weir_shared_lane_put_back_locked(shared, evs[i]);
+    weir_pool_set_ready_locked(stage->pool, stage, takeable);
+    weir_mutex_unlock(&shared->mu);
+    if (takeable)
         weir_pool_wake(stage->pool, stage);
 }
 
@@ -78,10 +151,8 @@ bool weir_seat_begin(struct weir_seat *seat, struct weir_event *ev)
     weir_hist_record(&l->wait_ns, waited);
     if (ev->request != NULL)
         ev->request->waited_ns += waited;
-    if (seat->running >= seat->stage->concurrency) {
-        atomic_store_explicit(&seat->saturated, true, memory_order_relaxed);
-        w->saturated[seat->stage->rank / 64] |= 1ULL << (seat->stage->rank % 64);
-    }
+    if (seat->running >= seat->stage->concurrency)
+        set_saturated(seat);
     return true;
 }
 
@@ -93,9 +164,19 @@ static void note_service(struct weir_seat *seat, uint64_t ns)
     seat->share = fit < 1.0 ? 1 : (size_t)fit;
 }
 
+/* Over a limit is a failure, however late it is by then; a handler that fails or returns after its deadline has only been too late. */
 static enum weir_request_end why_unanswered(const struct weir_event *ev, enum weir_reason reason, uint64_t now)
 {
-    if (ev->deadline_ns != 0 && now > ev->deadline_ns)
+    switch (reason) {
+    case WEIR_REASON_CPU:
+    case WEIR_REASON_WALL:
+    case WEIR_REASON_STALL:
+    case WEIR_REASON_MEMORY:
+        return WEIR_REQUEST_FAILED;
+    default:
+        break;
+    }
+    if (weir_reason_is_expired(reason) || (ev->deadline_ns != 0 && now > ev->deadline_ns))
         return WEIR_REQUEST_EXPIRED;
     if (reason == WEIR_REASON_CANCELLED)
         return WEIR_REQUEST_DROPPED;
@@ -104,18 +185,32 @@ static enum weir_request_end why_unanswered(const struct weir_event *ev, enum we
     return ev->request->refused ? WEIR_REQUEST_REFUSED : WEIR_REQUEST_UNANSWERED;
 }
 
-void weir_seat_end(struct weir_seat *seat, struct weir_event *ev, enum weir_reason reason)
+static void count_end(struct weir_seat *seat, const struct weir_event *ev, enum weir_reason reason, const char *error)
+{
+    struct weir_ledger *l = &seat->ledger;
+    weir_ledger_add(&l->running, -1);
+    if (reason == WEIR_REASON_NONE) {
+        weir_ledger_add(&l->handled, 1);
+        return;
+    }
+    count_reason(l, reason);
+    if (weir_reason_is_expired(reason)) {
+        weir_ledger_add(&l->expired, 1);
+        return;
+    }
+    weir_failures_note(seat->stage->graph->failures, seat, ev, reason, error);
+    weir_on_error_offer(seat, ev, reason, error); /* before it counts as ended: what is in flight is never nothing in between */
+    weir_ledger_add(&l->failed, 1);
+}
+
+void weir_seat_end(struct weir_seat *seat, struct weir_event *ev, enum weir_reason reason, const char *error)
 {
     struct weir_worker *w = seat->worker;
-    struct weir_ledger *l = &seat->ledger;
     uint64_t now = weir_worker_now(w);
-    if (seat->running-- == seat->stage->concurrency) {
-        atomic_store_explicit(&seat->saturated, false, memory_order_relaxed);
-        w->saturated[seat->stage->rank / 64] &= ~(1ULL << (seat->stage->rank % 64));
-    }
-    weir_ledger_add(&l->running, -1);
-    weir_ledger_add(reason == WEIR_REASON_NONE ? &l->handled : &l->failed, 1);
-    count_reason(l, reason);
+    seat->running--;
+    if (atomic_load_explicit(&seat->saturated, memory_order_relaxed))
+        set_saturated(seat);
+    count_end(seat, ev, reason, error);
     note_service(seat, now - ev->started_ns);
     release_partition(seat, ev);
     if (ev->request != NULL)

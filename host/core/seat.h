@@ -28,7 +28,8 @@ struct weir_seat {
     size_t outbound_count;        /* [owner: worker] */
     struct weir_list outbound_node; /* [owner: worker] of the worker's list of seats with outbound events */
     size_t running;             /* [owner: worker] calls begun and not ended */
-    _Atomic bool saturated;     /* [atomic relaxed, one writer] as many run as `concurrency` allows; others look before they wake */
+    bool held;                  /* [owner: worker] the handler takes nothing now (weir_seat_hold) */
+    _Atomic bool saturated;     /* [atomic relaxed, one writer] held, or as many run as `concurrency` allows; others look before they wake */
     bool shared_first;          /* [owner: worker] whose turn it is, when both lanes have events */
     double mean_service_ns;     /* [owner: worker] moving average */
     size_t share;               /* [owner: worker] events that fit into a slice at that mean: what the own lane may hold */
@@ -40,8 +41,21 @@ struct weir_seat {
 /* Begins `ev` here: waits for nothing, counts it as running and its time in the queue. false: it had expired (deadline, max_age, client
  * gone); it is counted, answered and freed. Worker thread. */
 bool weir_seat_begin(struct weir_seat *seat, struct weir_event *ev);
-/* Ends `ev`: counts it handled (`reason` WEIR_REASON_NONE) or failed, has the host answer a request it still holds, and frees it.
- * Reads the clock once and may flush what was emitted to other pools. Worker thread. */
-void weir_seat_end(struct weir_seat *seat, struct weir_event *ev, enum weir_reason reason);
+/* Ends `ev`: counts it handled (`reason` WEIR_REASON_NONE), expired (DEADLINE, GONE) or failed, has the host answer a request it still holds
+ * (504 when it expired, 500 when it failed), and frees it. A failed one is kept among the last failures and offered to the stage's
+ * `on_error` stage, with `error`, the text and traceback (NULL: there is none; copied). Reads the clock once and may flush what was
+ * emitted to other pools. Worker thread. */
+void weir_seat_end(struct weir_seat *seat, struct weir_event *ev, enum weir_reason reason, const char *error);
+
+/* The handler can begin no call now although `concurrency` allows it (all its VMs are taken by preempted calls, or a new one is being
+ * made): until weir_seat_release nothing is taken for this seat, and others take the stage's events, those of the own lane too if there are
+ * others. Holding it twice is holding it once. Worker thread. */
+void weir_seat_hold(struct weir_seat *seat);
+void weir_seat_release(struct weir_seat *seat);
+/* Of the batch that handle() was given: the events that it has not begun and won't (it has held the seat) go back to the head of the
+ * queue, in their order; others take them if there are others. Worker thread, in handle(). */
+void weir_seat_give_back(struct weir_seat *seat, struct weir_event **evs, size_t n);
+/* Gives what waits in the own lane to the other workers. Worker thread. */
+void weir_seat_spill(struct weir_seat *seat);
 
 #endif

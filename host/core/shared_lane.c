@@ -84,6 +84,20 @@ bool weir_shared_lane_release_locked(struct weir_shared_lane *l, unsigned partit
     return true;
 }
 
+bool weir_shared_lane_put_back_locked(struct weir_shared_lane *l, struct weir_event *ev)
+{
+    if (l->partitions == NULL) {
+        weir_lane_put_back(&l->lane, ev);
+        return true;
+    }
+    struct weir_partition *p = &l->partitions[ev->partition];
+    weir_list_prepend(&p->events, &ev->node);
+    l->lane.count++;
+    if (--p->running == 0)
+        weir_list_prepend(&l->ready, &p->node);
+    return takeable(l);
+}
+
 struct weir_event *weir_shared_lane_take_oldest_locked(struct weir_shared_lane *l)
 {
     if (l->partitions == NULL)

@@ -47,6 +47,9 @@ size_t weir_shared_lane_take_locked(struct weir_shared_lane *l, struct weir_even
                                     bool *left);
 /* The call that had an event of `partition` has ended it. Returns whether the partition became ready by it. */
 bool weir_shared_lane_release_locked(struct weir_shared_lane *l, unsigned partition);
+/* Gives back an event that was taken and won't be begun: it is the oldest of the lane or of its partition again, which it no longer
+ * keeps running. Those of a batch from the last to the first. Returns whether the lane has something to take now. */
+bool weir_shared_lane_put_back_locked(struct weir_shared_lane *l, struct weir_event *ev);
 /* Takes the event that waits longest, of any partition; NULL when empty. */
 struct weir_event *weir_shared_lane_take_oldest_locked(struct weir_shared_lane *l);
 

@@ -37,6 +37,12 @@ struct weir_source_maker {
     void (*stats)(void *self, struct weir_strbuf *out);
     /* The log was rotated: open files anew. Control thread. NULL: nothing to do. */
     void (*reopen)(void *self);
+    /* Read anew what it reads from files besides the log, such as certificates; what can't be read stays as it was. Logs what came of it.
+     * Control thread. NULL: nothing to do. */
+    void (*reload)(void *self);
+    /* A worker of the stage's pool got stuck, or came back (weir_worker_stuck): has the others accept in the place of those that are stuck.
+     * Control thread; it only posts. NULL: nothing to do. */
+    void (*stuck)(void *self);
     void (*destroy)(void *self);
     void *self;
 };

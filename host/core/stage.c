@@ -34,6 +34,7 @@ void weir_stage_read(struct weir_stage *s, struct weir_stage_sample *ret)
     weir_ledger_read(ledgers, n, &ret->ledger);
     ret->capacity = s->queue.capacity;
     ret->capacity_bytes = s->queue.bytes;
+    ret->stalls = atomic_load_explicit(&s->stalls, memory_order_relaxed);
     ret->rate = atomic_load_explicit(&s->rate, memory_order_relaxed);
 }
 

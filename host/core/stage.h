@@ -34,6 +34,8 @@ struct weir_stage {
     uint64_t slice_ns, stall_ns, cpu_ns, wall_ns; /* [const] limits of a handler call */
     uint64_t deadline_ns;       /* [const] sources: of the events they make; 0: none */
     size_t memory;              /* [const] per VM */
+    struct weir_edge on_error;  /* [const] where failed events are offered; its target NULL: nowhere. Never waits */
+    _Atomic int64_t stalls;     /* [atomic relaxed, one writer: watchdog] calls that got a worker stuck */
     bool takes_batches;         /* [const] the handler wants whole batches: partitions may give several events at once */
     struct weir_handler_maker handler; /* kind HANDLER and SINK */
     struct weir_source_maker source;   /* kind SOURCE */
@@ -48,6 +50,7 @@ struct weir_stage_sample {
     struct weir_ledger_sum ledger;
     size_t capacity, capacity_bytes;
     size_t vm_bytes;            /* of all its handlers */
+    int64_t stalls;             /* calls that got a worker stuck */
     double rate;                /* handled per second over the last second or so */
 };
 

@@ -1,10 +1,10 @@
 #include "core/value.h"
 
-#include <math.h>
 #include <msgpack.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "core/value_json.h"
 
 struct weir_blob *weir_blob_create(size_t len)
 {
@@ -190,110 +190,7 @@ uint64_t weir_value_hash(struct weir_value v, const char *field)
     }
 }
 
-static void print_float(double d, struct weir_strbuf *out)
-{
-    if (isfinite(d))
-        weir_strbuf_addf(out, "%.17g", d);
-    else
-        weir_strbuf_adds(out, "null"); /* JSON has no word for it */
-}
-
-static void print_object(const msgpack_object *o, struct weir_strbuf *out);
-
-static void print_map(const msgpack_object *o, struct weir_strbuf *out)
-{
-    weir_strbuf_addc(out, '{');
-    for (uint32_t i = 0; i < o->via.map.size; i++) {
-        const msgpack_object_kv *kv = &o->via.map.ptr[i];
-        if (i > 0)
-            weir_strbuf_addc(out, ',');
-        if (kv->key.type == MSGPACK_OBJECT_STR) {
-            print_object(&kv->key, out);
-        } else { /* JSON has only string keys */
-            struct weir_strbuf key = WEIR_STRBUF_INIT;
-            print_object(&kv->key, &key);
-            weir_strbuf_add_json(out, key.data ? key.data : "", key.len);
-            weir_strbuf_fini(&key);
-        }
-        weir_strbuf_addc(out, ':');
-        print_object(&kv->val, out);
-    }
-    weir_strbuf_addc(out, '}');
-}
-
-static void print_array(const msgpack_object *o, struct weir_strbuf *out)
-{
-    weir_strbuf_addc(out, '[');
-    for (uint32_t i = 0; i < o->via.array.size; i++) {
-        if (i > 0)
-            weir_strbuf_addc(out, ',');
-        print_object(&o->via.array.ptr[i], out);
-    }
-    weir_strbuf_addc(out, ']');
-}
-
-static void print_object(const msgpack_object *o, struct weir_strbuf *out)
-{
-    switch (o->type) {
-    case MSGPACK_OBJECT_NIL:
-        weir_strbuf_adds(out, "null");
-        break;
-    case MSGPACK_OBJECT_BOOLEAN:
-        weir_strbuf_adds(out, o->via.boolean ? "true" : "false");
-        break;
-    case MSGPACK_OBJECT_POSITIVE_INTEGER:
-        weir_strbuf_addf(out, "%llu", (unsigned long long)o->via.u64);
-        break;
-    case MSGPACK_OBJECT_NEGATIVE_INTEGER:
-        weir_strbuf_addf(out, "%lld", (long long)o->via.i64);
-        break;
-    case MSGPACK_OBJECT_FLOAT32:
-    case MSGPACK_OBJECT_FLOAT64:
-        print_float(o->via.f64, out);
-        break;
-    case MSGPACK_OBJECT_STR:
-        weir_strbuf_add_json(out, o->via.str.ptr, o->via.str.size);
-        break;
-    case MSGPACK_OBJECT_BIN:
-        weir_strbuf_add_json(out, o->via.bin.ptr, o->via.bin.size);
-        break;
-    case MSGPACK_OBJECT_ARRAY:
-        print_array(o, out);
-        break;
-    case MSGPACK_OBJECT_MAP:
-        print_map(o, out);
-        break;
-    default:
-        weir_strbuf_adds(out, "\"<request>\"");
-        break;
-    }
-}
-
 void weir_value_print(struct weir_value v, struct weir_strbuf *out)
 {
-    msgpack_unpacked parsed;
-    switch (v.kind) {
-    case WEIR_VALUE_NIL:
-        weir_strbuf_adds(out, "null");
-        break;
-    case WEIR_VALUE_BOOL:
-        weir_strbuf_adds(out, v.boolean ? "true" : "false");
-        break;
-    case WEIR_VALUE_INT:
-        weir_strbuf_addf(out, "%lld", (long long)v.integer);
-        break;
-    case WEIR_VALUE_FLOAT:
-        print_float(v.number, out);
-        break;
-    case WEIR_VALUE_REQUEST:
-        weir_strbuf_adds(out, "\"<request>\"");
-        break;
-    case WEIR_VALUE_BYTES:
-        if (parse(v.blob->data, v.blob->len, &parsed))
-            print_object(&parsed.data, out);
-        else
-            weir_strbuf_adds(out, "null"); /* malformed, which only bytes that were never checked are */
-        msgpack_unpacked_destroy(&parsed);
-        break;
-    }
+    weir_value_json(v, out);
 }

@@ -73,7 +73,14 @@ bool weir_value_check(const unsigned char *data, size_t len);
 /* A hash of the value of `field` in a map, or of the value itself when `field` is NULL; 0 when it has no such field or is a table, which is
  * no key. Equal values have equal hashes. */
 uint64_t weir_value_hash(struct weir_value v, const char *field);
-/* Appends the value as JSON text for people: bytes that are not UTF-8 become U+FFFD, extensions "<request>". */
+/* Appends the value as one MessagePack object, request handles as the string "<request>". false: it is nested deeper than
+ * `depth_max`, or malformed; what was appended is of no use then. A lack of memory shows as out->failed. */
+bool weir_value_pack(struct weir_value v, size_t depth_max, struct weir_strbuf *out);
+/* Appends a string, an integer, the head of a map of `n` < 16 members. */
+void weir_value_pack_string(struct weir_strbuf *out, const char *s, size_t len);
+void weir_value_pack_int(struct weir_strbuf *out, int64_t i);
+void weir_value_pack_map(struct weir_strbuf *out, unsigned n);
+/* Appends the value as JSON text (core/value_json.h). */
 void weir_value_print(struct weir_value v, struct weir_strbuf *out);
 
 #endif

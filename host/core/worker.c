@@ -10,8 +10,10 @@
 #include "core/event.h"
 #include "core/graph.h"
 #include "core/pool.h"
+#include "core/service.h"
 #include "core/stage.h"
 #include "core/waiter.h"
+#include "core/watchdog.h"
 
 enum {
     POLL_AFTER_NS = 200000, /* with work in hand: sockets wait no longer than this and one batch */
@@ -31,14 +33,24 @@ void weir_worker_post(struct weir_worker *w, struct weir_message *m)
     weir_inbox_post(&w->inbox, m);
 }
 
+/* The first reading of the clock since the poll, by a callback of the loop or at the end of the poll: callbacks may run logic, so
+ * nobody must take this worker for a parked one from here on. */
+static void leave_park(struct weir_worker *w, uint64_t parked_ns)
+{
+    atomic_store_explicit(&w->parked_ns, 0, memory_order_relaxed);
+    weir_hist_add_relaxed(&w->idle_ns, w->now_ns - parked_ns);
+    weir_watch_rouse(&w->watch);
+    if (w->in_pool)
+        w->woken = weir_pool_unpark(w->pool, w);
+    w->in_pool = false;
+}
+
 uint64_t weir_worker_now(struct weir_worker *w)
 {
     w->now_ns = weir_clock_ns();
-    uint64_t parked = atomic_load_explicit(&w->parked_ns, memory_order_relaxed);
-    if (parked != 0) { /* the first reading since the poll: a callback of the loop, or the end of the poll */
-        atomic_store_explicit(&w->parked_ns, 0, memory_order_relaxed);
-        weir_hist_add_relaxed(&w->idle_ns, w->now_ns - parked);
-    }
+    uint64_t parked_ns = atomic_load_explicit(&w->parked_ns, memory_order_relaxed);
+    if (parked_ns != 0)
+        leave_park(w, parked_ns);
     return w->now_ns;
 }
 
@@ -103,22 +115,12 @@ static uint64_t runnable(const struct weir_worker *w, size_t i)
 
 static bool has_work(const struct weir_worker *w)
 {
+    if (!weir_list_empty(&w->aside))
+        return true;
     for (size_t i = 0; i < w->words; i++)
         if (runnable(w, i) != 0)
             return true;
     return false;
-}
-
-/* Gives what waits in the own lane to the other workers. */
-static void spill_lane(struct weir_seat *seat)
-{
-    struct weir_list events;
-    struct weir_event *ev;
-    weir_list_init(&events);
-    while ((ev = weir_lane_take_oldest(&seat->lane)) != NULL)
-        weir_list_append(&events, &ev->node);
-    if (!weir_list_empty(&events))
-        weir_queue_share(seat->stage, &events);
 }
 
 static void publish_memory(struct weir_seat *seat)
@@ -139,7 +141,7 @@ static bool run_seat(struct weir_worker *w, struct weir_seat *seat)
     publish_memory(seat);
     bool suspended = seat->running >= seat->stage->concurrency; /* by calls that outlived the batch: it may take long */
     if (suspended && atomic_load_explicit(&w->pool->live, memory_order_relaxed) > 1)
-        spill_lane(seat);
+        weir_seat_spill(seat);
     return true;
 }
 
@@ -165,6 +167,23 @@ static void run_rounds(struct weir_worker *w)
             weir_worker_now(w); /* the end of a call reads it, but calls may suspend and events expire for long */
         weir_worker_flush_due(w);
     }
+}
+
+void weir_worker_set_aside(struct weir_worker *w, struct weir_aside *a)
+{
+    weir_list_append(&w->aside, &a->node);
+}
+
+/* One a turn: each may use up a slice, and sockets and short calls come first. */
+static void run_aside(struct weir_worker *w)
+{
+    struct weir_list *node = weir_list_take_first(&w->aside);
+    if (node == NULL)
+        return;
+    struct weir_aside *a = WEIR_LIST_ENTRY(node, struct weir_aside, node);
+    weir_worker_flush(w); /* what others wait for does not wait for it */
+    a->run(a);
+    weir_worker_now(w);
 }
 
 /* ---- orders ---- */
@@ -210,8 +229,7 @@ static bool sources_idle(const struct weir_worker *w)
 static void spill_lanes(struct weir_worker *w)
 {
     for (size_t i = 0; i < w->graph->stage_count; i++)
-        spill_lane(w->seats[i]);
-    memset(w->ready, 0, w->words * sizeof *w->ready);
+        weir_seat_spill(w->seats[i]);
 }
 
 static void drop_queued(struct weir_worker *w, struct weir_seat *seat)
@@ -300,11 +318,11 @@ static bool obey(struct weir_worker *w)
 /* ---- the turn ---- */
 
 /* A loop runs timers that are due before it polls. What they did (ended a call, say) is not in has_work, which was asked before, so the
- * poll must not sleep then: the time moved on since. */
+ * poll must not sleep then: the time moved on since. Nor may it once a callback took the worker out of its park. */
 static void on_before_poll(uv_prepare_t *prepare)
 {
     struct weir_worker *w = prepare->data;
-    if (uv_now(&w->loop) != w->polled_ms)
+    if (uv_now(&w->loop) != w->polled_ms || atomic_load_explicit(&w->parked_ns, memory_order_relaxed) == 0)
         uv_stop(&w->loop);
 }
 
@@ -315,6 +333,17 @@ static bool timer_is_due(struct weir_worker *w)
     return uv_backend_timeout(&w->loop) == 0;
 }
 
+static void park(struct weir_worker *w)
+{
+    w->woken = false;
+    w->in_pool = takes_shared(w); /* else a wake-up for others' work would end here */
+    if (w->in_pool)
+        weir_pool_park(w->pool, w);
+    w->now_ns = weir_clock_ns();
+    atomic_store_explicit(&w->parked_ns, w->now_ns, memory_order_relaxed);
+    weir_watch_rest(&w->watch);
+}
+
 static void poll_loop(struct weir_worker *w)
 {
     bool idle = !has_work(w) && weir_inbox_park(&w->inbox);
@@ -323,13 +352,10 @@ static void poll_loop(struct weir_worker *w)
         weir_worker_now(w);
         return;
     }
-    bool takes = takes_shared(w); /* else a wake-up for others' work would end here */
-    if (takes)
-        weir_pool_park(w->pool, w);
-    atomic_store_explicit(&w->parked_ns, weir_worker_now(w), memory_order_relaxed);
+    park(w);
     uv_run(&w->loop, timer_is_due(w) || has_work(w) ? UV_RUN_NOWAIT : UV_RUN_ONCE);
-    weir_worker_now(w);
-    if (takes && weir_pool_unpark(w->pool, w))
+    weir_worker_now(w); /* leaves the park, if no callback has done that */
+    if (w->woken)
         pass_on(w);
     weir_inbox_unpark(&w->inbox);
 }
@@ -348,6 +374,7 @@ static void run_turns(struct weir_worker *w)
 {
     for (;;) {
         run_rounds(w);
+        run_aside(w);
         weir_worker_flush(w);
         if (weir_inbox_drain(&w->inbox))
             weir_worker_flush(w);
@@ -355,6 +382,15 @@ static void run_turns(struct weir_worker *w)
         if (obey(w))
             return;
         poll_loop(w);
+    }
+}
+
+static void start_handlers(struct weir_worker *w)
+{
+    for (size_t i = 0; i < w->graph->stage_count; i++) {
+        struct weir_handler *h = w->seats[i]->handler;
+        if (h != NULL && h->ops->start != NULL)
+            h->ops->start(h);
     }
 }
 
@@ -374,6 +410,8 @@ static void close_loop(struct weir_worker *w)
 {
     each_source(w, close_source);
     close_handlers(w); /* while the loop runs still: they may have handles in it */
+    weir_service_close_all(w);
+    weir_timers_close(w);
     uv_timer_stop(&w->wait_timer);
     uv_close((uv_handle_t *)&w->wait_timer, NULL);
     uv_close((uv_handle_t *)&w->before_poll, NULL);
@@ -388,13 +426,16 @@ static void *run_thread(void *arg)
 {
     struct weir_worker *w = arg;
     current = w;
+    weir_watchdog_add(w->graph->watchdog, &w->watch, "worker", w);
     weir_worker_now(w);
+    start_handlers(w);
     int rc = start_sources(w);
     w->start_err.code = rc;
     sem_post(&w->started);
     if (rc == WEIR_OK)
         run_turns(w);
     close_loop(w);
+    weir_watchdog_remove(&w->watch);
     atomic_store_explicit(&w->state, WEIR_WORKER_GONE, memory_order_release);
     return NULL;
 }
@@ -425,6 +466,7 @@ static int make_loop(struct weir_worker *w, struct weir_err *reterr)
         uv_loop_close(&w->loop);
         return weir_err_set(reterr, WEIR_E_IO, "worker %u: no wake-up handle: %s", w->index, uv_strerror(rc));
     }
+    weir_timers_init(w);
     uv_timer_init(&w->loop, &w->wait_timer);
     w->wait_timer.data = w;
     uv_prepare_init(&w->loop, &w->before_poll);
@@ -484,6 +526,8 @@ int weir_worker_create(struct weir_pool *pool, unsigned index, struct weir_worke
     weir_list_init(&w->outbound);
     weir_list_init(&w->free_events);
     weir_list_init(&w->waits);
+    weir_list_init(&w->services);
+    weir_list_init(&w->aside);
     int rc = make_arrays(w, reterr);
     if (rc == WEIR_OK)
         rc = make_loop(w, reterr);

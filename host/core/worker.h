@@ -1,7 +1,8 @@
 /* core/worker.h - one thread with one libuv loop: it polls, takes, handles, flushes and accounts.
  *
  *   turn:  rounds { every stage with events, downstream first: take a batch, handle it }  until idle or it is time to poll
- *          → send what goes to other pools → deliver the inbox → poll (without waiting while there is work, else parked)
+ *          → one piece of work that was set aside → send what goes to other pools → deliver the inbox
+ *          → poll (without waiting while there is work, else parked)
  *
  * In a round each stage that has events gets one batch, so nobody starves; inside a round downstream goes first, so that work
  * in progress leaves before new work enters. A worker parks only in the poll, and says so before it looks a last time. */
@@ -18,6 +19,8 @@
 
 #include "base/inbox.h"
 #include "core/seat.h"
+#include "core/timer.h"
+#include "core/watch.h"
 
 struct weir_event;
 struct weir_graph;
@@ -38,6 +41,12 @@ enum weir_worker_order {
                                     one that made it: let all workers of all pools be quiet after CANCEL before one gets this order */
 };
 
+/* Work that gave way to other work and is to go on in the worker's turn. Embedded in what it is about. */
+struct weir_aside {
+    struct weir_list node; /* in no list (weir_list_init): not set aside; weir_list_remove takes it back */
+    void (*run)(struct weir_aside *a); /* in no list any more when it is called; worker thread */
+};
+
 struct weir_worker {
     unsigned index;           /* [const] its slot: unique among living workers */
     struct weir_pool *pool;   /* [const] */
@@ -51,10 +60,13 @@ struct weir_worker {
     _Atomic int state;        /* [atomic acq/rel] enum weir_worker_state */
     _Atomic unsigned orders;  /* [atomic acq/rel] given by control */
     _Atomic unsigned quiet_for; /* [atomic acq/rel] the orders under which it was quiet: no source had anything under way; CANCEL: done */
+    struct weir_watch watch;
     sem_t started;            /* the thread has started its sources, or failed to */
     struct weir_err start_err; /* [const] after `started` */
     struct weir_worker *parked_next; /* [pool mu] */
     bool parked;              /* [pool mu] on the pool's stack */
+    bool in_pool;             /* [owner: worker] it went there and has not come back */
+    bool woken;               /* [owner: worker] it came back because it was meant to */
     bool leaving;             /* [pool mu] its wake-up handle is closed */
 
     /* [owner: worker] from here on */
@@ -71,6 +83,9 @@ struct weir_worker {
     struct weir_list free_events;
     size_t free_count;
     uint64_t next_event_id;
+    struct weir_timers timers;
+    struct weir_list aside;     /* of struct weir_aside: oldest first */
+    struct weir_list services;  /* of struct weir_service */
     struct weir_list waits;     /* of struct weir_waiter, whose emissions this worker made */
     uv_timer_t wait_timer;
     uv_prepare_t before_poll;
@@ -101,6 +116,16 @@ uint64_t weir_worker_idle_ns(const struct weir_worker *w, uint64_t now_ns);
 void weir_worker_flush(struct weir_worker *w);
 /* The same when that is due by age. Worker thread. */
 void weir_worker_flush_due(struct weir_worker *w);
+/* Has `a` run later: one a turn, oldest first, after the turn's batches and before its poll. Until then it counts as work: the worker does not
+ * park. Worker thread. */
+void weir_worker_set_aside(struct weir_worker *w, struct weir_aside *a);
+/* Whether the watchdog has found it stuck in a call that can't be interrupted. What others can take of its work they take (its pool is woken
+ * for shared lanes that have events; its listening sockets are accepted from by another one); what they can't is what only it may touch: its
+ * own lanes and the rest of its batch, no more than fits into a slice at the stage's mean service time when there are others. Any thread. */
+static inline bool weir_worker_stuck(const struct weir_worker *w)
+{
+    return atomic_load_explicit(&w->watch.stuck, memory_order_acquire);
+}
 /* The worker whose thread this is; NULL elsewhere. */
 struct weir_worker *weir_worker_current(void);
 

@@ -1,6 +1,5 @@
 /* The writing half of a connection: an answer's bytes to its socket, then on to the next request. */
 #include <errno.h>
-#include <sys/socket.h>
 
 #include "io/access_log.h"
 #include "io/http_conn.h"
@@ -42,7 +41,7 @@ static bool send_out(struct weir_http_conn *c)
     struct weir_http_exchange *ex = c->ex;
     bool progress = false;
     while (ex->out_pos < ex->out.len) {
-        ssize_t n = send(c->fd, ex->out.data + ex->out_pos, ex->out.len - ex->out_pos, MSG_NOSIGNAL);
+        ssize_t n = weir_transport_send(&c->transport, ex->out.data + ex->out_pos, ex->out.len - ex->out_pos);
         if (n >= 0) {
             ex->out_pos += (size_t)n;
             ex->sent += (uint64_t)n;
@@ -50,9 +49,9 @@ static bool send_out(struct weir_http_conn *c)
             progress = true;
             continue;
         }
-        if (errno == EINTR)
+        if (n == -EINTR)
             continue;
-        if (errno != EAGAIN && errno != EWOULDBLOCK) {
+        if (n != -EAGAIN) {
             weir_http_conn_close(c, WEIR_E_CLOSED);
             return false;
         }
@@ -145,7 +144,7 @@ void weir_http_conn_answer(struct weir_http_exchange *ex)
     weir_http_conn_clear_timer(c);
     if (ex->out.failed) {
         ex->status = 500;
-        ssize_t n = send(c->fd, no_memory, sizeof no_memory - 1, MSG_NOSIGNAL);
+        ssize_t n = weir_transport_send(&c->transport, no_memory, sizeof no_memory - 1);
         ex->sent = n > 0 ? (uint64_t)n : 0; /* all that can be done */
         count_answer(ex);
         weir_http_conn_close(c, WEIR_E_NOMEM);

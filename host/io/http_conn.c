@@ -2,10 +2,10 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
+#include "base/log.h"
 #include "base/mem.h"
+#include "io/tls.h"
 
 enum { BODY_STEP = 4096 }; /* bytes of a body that a body timeout pays for */
 
@@ -54,6 +54,21 @@ static size_t room_to_read(const struct weir_http_conn *c)
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 
+/* Of TLS: what is in memory is read in the next turn of the loop, and in the middle of a handshake or a
+ * change of keys a read may wait to write. */
+static int watch_tls(struct weir_http_conn *c, int events)
+{
+    struct weir_transport *t = &c->transport;
+    if (!(events & UV_READABLE))
+        return events;
+    if (weir_transport_pending(t) && weir_list_empty(&c->unread)) {
+        weir_list_append(&c->server->unread, &c->unread);
+        weir_http_server_read_on(c->server);
+    }
+    bool reads = weir_transport_polls_for_read(t) == WEIR_TRANSPORT_READABLE;
+    return reads ? events : (events & ~UV_READABLE) | UV_WRITABLE;
+}
+
 void weir_http_conn_watch(struct weir_http_conn *c)
 {
     if (c->state == WEIR_HTTP_CLOSED)
@@ -65,6 +80,8 @@ void weir_http_conn_watch(struct weir_http_conn *c)
         events = UV_DISCONNECT;
     if (c->state == WEIR_HTTP_ANSWERING && c->ex->out_pos < c->ex->out.len)
         events |= UV_WRITABLE;
+    if (weir_transport_is_tls(&c->transport))
+        events = watch_tls(c, events);
     if (events == c->events)
         return;
     c->events = events;
@@ -129,9 +146,10 @@ void weir_http_conn_close(struct weir_http_conn *c, int rc)
     c->ex = NULL;
     weir_http_conn_clear_timer(c);
     weir_list_remove(&c->node);
+    weir_list_remove(&c->unread);
     uv_close((uv_handle_t *)&c->poll, on_closed);
-    close(c->fd);
-    c->fd = -1;
+    /* an answer that ends here is cut: without TLS's own end its reader can tell */
+    weir_transport_close(&c->transport, state == WEIR_HTTP_ANSWERING);
     if (!c->consuming)
         weir_strbuf_fini(&c->ahead); /* else who parses it frees it */
     weir_http_server_conn_gone(c->server, c);
@@ -144,7 +162,7 @@ void weir_http_conn_linger(struct weir_http_conn *c)
     c->state = WEIR_HTTP_LINGERING;
     if (!c->consuming)
         weir_strbuf_fini(&c->ahead);
-    shutdown(c->fd, SHUT_WR);
+    (void)weir_transport_shutdown(&c->transport); /* who can't be told any more finds out by itself */
     weir_http_conn_set_timer(c, WEIR_HTTP_TIMER_LINGER);
     if (c->server->durations[WEIR_HTTP_TIMER_LINGER] == 0)
         weir_http_conn_close(c, WEIR_E_CLOSED);
@@ -182,6 +200,8 @@ static void hand_over(struct weir_http_conn *c)
     r->arrival_ns = s->now_ns;
     r->id = ++s->next_id;
     r->body_streamed = ex->parser.phase == WEIR_HTTP_BODY;
+    if (weir_transport_is_tls(&c->transport))
+        r->tls = weir_tls_info_ref(weir_transport_info(&c->transport));
     ex->keep_alive = ex->parser.keep_alive;
     ex->in.continued = !ex->parser.wants_continue;
     if (!r->body_streamed) {
@@ -195,7 +215,7 @@ static void hand_over(struct weir_http_conn *c)
 void weir_http_conn_continue(struct weir_http_conn *c)
 {
     static const char interim[] = "HTTP/1.1 100 Continue\r\n\r\n";
-    ssize_t n = send(c->fd, interim, sizeof interim - 1, MSG_NOSIGNAL);
+    ssize_t n = weir_transport_send(&c->transport, interim, sizeof interim - 1);
     weir_http_count(&c->server->counts.answers_1xx, 1);
     if (n != (ssize_t)sizeof interim - 1)
         weir_http_conn_close(c, WEIR_E_CLOSED); /* a fresh socket that can't take 25 bytes is of no use */
@@ -234,7 +254,7 @@ static bool begin_request(struct weir_http_conn *c)
 {
     c->ex = weir_http_exchange_create(c->server, c);
     if (c->ex == NULL) {
-        ssize_t n = send(c->fd, weir_http_busy, weir_http_busy_len, MSG_NOSIGNAL);
+        ssize_t n = weir_transport_send(&c->transport, weir_http_busy, weir_http_busy_len);
         (void)n; /* without memory nothing more can be done for it */
         weir_http_conn_close(c, WEIR_E_NOMEM);
         return false;
@@ -343,6 +363,39 @@ static void on_eof(struct weir_http_conn *c)
     weir_http_conn_watch(c);
 }
 
+/* The handshake comes before the first byte. false: not yet, or never. */
+static bool shake_hands(struct weir_http_conn *c)
+{
+    static const char plain[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n"
+                                "Content-Length: 45\r\nConnection: close\r\n\r\nThis address serves HTTPS: ask with https://\n";
+    char why[WEIR_TRANSPORT_WHY_MAX];
+    struct weir_http_counts *n = &c->server->counts;
+    int rc = weir_transport_handshake(&c->transport);
+    if (rc == 0) {
+        weir_http_count(&n->handshakes, 1);
+        weir_http_count(&n->resumed, weir_transport_info(&c->transport)->resumed);
+        return true;
+    }
+    if (rc == -EAGAIN) {
+        weir_http_conn_watch(c);
+        return false;
+    }
+    weir_http_count(&n->handshakes_failed, 1);
+    if (weir_log_enabled(WEIR_LOG_DEBUG))
+        weir_log(WEIR_LOG_DEBUG, "http", NULL, "%s: %s", c->remote,
+                 weir_transport_why(&c->transport, rc, why));
+    bool lost = weir_transport_met_http(&c->transport);
+    if (lost) { /* a browser that was sent to the wrong scheme: tell its user */
+        weir_transport_init(&c->transport, weir_transport_detach(&c->transport));
+        lost = weir_transport_send(&c->transport, plain, sizeof plain - 1) > 0;
+    }
+    if (lost)
+        weir_http_conn_linger(c);
+    else
+        weir_http_conn_close(c, WEIR_E_CLOSED);
+    return false;
+}
+
 static void on_readable(struct weir_http_conn *c)
 {
     struct weir_http_server *s = c->server;
@@ -351,13 +404,17 @@ static void on_readable(struct weir_http_conn *c)
         weir_http_conn_watch(c);
         return;
     }
-    ssize_t n = recv(c->fd, s->read_buffer, room, 0);
+    if (!weir_transport_is_established(&c->transport) && !shake_hands(c))
+        return;
+    ssize_t n = weir_transport_read(&c->transport, s->read_buffer, room);
     if (n == 0) {
         on_eof(c);
         return;
     }
     if (n < 0) {
-        if (errno != EAGAIN && errno != EINTR)
+        if (n == -EAGAIN || n == -EINTR)
+            weir_http_conn_watch(c);
+        else
             weir_http_conn_close(c, WEIR_E_CLOSED);
         return;
     }
@@ -387,7 +444,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         weir_http_conn_write(c);
         weir_http_conn_watch(c);
     }
-    if ((events & UV_READABLE) && c->state != WEIR_HTTP_CLOSED) {
+    if ((events & weir_transport_polls_for_read(&c->transport)) && c->state != WEIR_HTTP_CLOSED) {
         on_readable(c);
     } else if ((events & UV_DISCONNECT) && c->state != WEIR_HTTP_CLOSED) {
         c->hung_up = true;
@@ -440,11 +497,24 @@ void weir_http_conn_stop(struct weir_http_conn *c)
         weir_http_conn_close(c, WEIR_E_CLOSED);
 }
 
+void weir_http_conn_read(struct weir_http_conn *c)
+{
+    on_readable(c);
+}
+
 static int start_poll(struct weir_http_conn *c)
 {
-    int rc = uv_poll_init(c->server->loop, &c->poll, c->fd);
+    int rc = uv_poll_init(c->server->loop, &c->poll, c->transport.fd);
     c->poll.data = c;
     return rc;
+}
+
+static int open_transport(struct weir_http_conn *c, int fd)
+{
+    if (c->server->settings.tls != NULL)
+        return weir_tls_server_accept(c->server->settings.tls, fd, &c->transport);
+    weir_transport_init(&c->transport, fd);
+    return WEIR_OK;
 }
 
 int weir_http_conn_open(struct weir_http_server *s, int fd, const char *remote, bool refused)
@@ -453,10 +523,14 @@ int weir_http_conn_open(struct weir_http_server *s, int fd, const char *remote, 
     if (c == NULL)
         return WEIR_E_NOMEM;
     c->server = s;
-    c->fd = fd;
-    if (start_poll(c) < 0) {
+    int rc = open_transport(c, fd);
+    if (rc == WEIR_OK && start_poll(c) < 0) {
+        (void)weir_transport_detach(&c->transport); /* the socket is the caller's */
+        rc = WEIR_E_IO;
+    }
+    if (rc < 0) {
         weir_free(c);
-        return WEIR_E_IO;
+        return rc;
     }
     c->state = WEIR_HTTP_IDLE;
     c->id = ++s->next_conn;
@@ -464,10 +538,11 @@ int weir_http_conn_open(struct weir_http_server *s, int fd, const char *remote, 
     strncat(c->remote, remote, sizeof c->remote - 1);
     weir_list_init(&c->timer);
     weir_list_init(&c->node);
+    weir_list_init(&c->unread);
     weir_list_append(&s->conns, &c->node);
     if (refused) {
-        ssize_t n = send(fd, weir_http_busy, weir_http_busy_len, MSG_NOSIGNAL);
-        if (n < 0)
+        ssize_t n = weir_transport_send(&c->transport, weir_http_busy, weir_http_busy_len);
+        if (n < 0) /* TLS, for one: a handshake is more than we give to those we refuse */
             weir_http_conn_close(c, WEIR_E_CLOSED);
         else
             weir_http_conn_linger(c);

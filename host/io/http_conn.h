@@ -27,6 +27,7 @@
 #include "io/http_parse.h"
 #include "io/http_request.h"
 #include "io/http_server.h"
+#include "io/transport.h"
 
 enum {
     WEIR_HTTP_AHEAD_MAX = 16 << 10, /* bytes read ahead of the answer before */
@@ -64,12 +65,13 @@ struct weir_http_conn {
     struct weir_http_exchange *ex; /* NULL: IDLE, LINGERING, CLOSED */
     struct weir_list node;         /* of the server's connections */
     struct weir_list timer;        /* of one of the server's timer lists, or of none */
+    struct weir_list unread;       /* of the server's list of those whose next bytes no poll tells of, or of none */
     uint64_t due_ns;
     struct weir_strbuf ahead; /* received, not parsed yet */
     size_t ahead_pos;
     uint64_t body_mark; /* body bytes when its timer was set last */
     uint64_t id;
-    int fd;
+    struct weir_transport transport;
     unsigned answers; /* written so far */
     int events;       /* what the poll waits for */
     uint8_t state;    /* enum weir_http_state */
@@ -172,12 +174,14 @@ struct weir_http_server {
     struct weir_list sockets, conns;
     struct weir_list timers[WEIR_HTTP_TIMER_COUNT];
     uint64_t durations[WEIR_HTTP_TIMER_COUNT];
+    struct weir_list unread; /* connections that have decrypted bytes and room for them */
     struct weir_list out; /* exchanges that have a deadline and no answer yet, oldest first */
     struct weir_list free;
     size_t free_count, conn_count, refused_count;
     size_t exchange_count; /* not ended: somebody may still send their answers here */
     uint64_t next_id, next_conn;
     uv_timer_t sweep, resume;     /* the timeouts; accepting again after a failure */
+    uv_idle_t reader;             /* runs while `unread` has something */
     uv_timer_t deadline;          /* runs while `out` has had something since it was started */
     bool closed, paused, reading; /* reading: read_buffer is in use */
     uint64_t complained_ns;       /* when the log last heard of a failure to accept */
@@ -199,6 +203,8 @@ static inline struct weir_http_exchange *weir_http_exchange_of(const struct weir
 
 /* The clock, read anew. Loop thread, as all below. */
 uint64_t weir_http_server_now(struct weir_http_server *s);
+/* `unread` has something: it is read in the next turn. */
+void weir_http_server_read_on(struct weir_http_server *s);
 void weir_http_server_conn_gone(struct weir_http_server *s, struct weir_http_conn *c);
 
 /* ---- http_conn.c ---- */
@@ -226,6 +232,8 @@ void weir_http_conn_linger(struct weir_http_conn *c);
 void weir_http_conn_continue(struct weir_http_conn *c);
 /* The time for a body runs while we wait for the client, not while it waits for us. */
 void weir_http_conn_time_body(struct weir_http_conn *c);
+/* Reads what is in memory already. */
+void weir_http_conn_read(struct weir_http_conn *c);
 /* Reads again after a pause, if there is room. */
 void weir_http_conn_watch(struct weir_http_conn *c);
 

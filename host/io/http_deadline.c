@@ -37,7 +37,7 @@ static void expire(struct weir_http_exchange *ex)
     struct weir_http_conn *c = ex->conn;
     struct weir_http_exchange *new = stand_in(ex);
     if (new == NULL) {
-        ssize_t n = send(c->fd, weir_http_busy, weir_http_busy_len, MSG_NOSIGNAL);
+        ssize_t n = weir_transport_send(&c->transport, weir_http_busy, weir_http_busy_len);
         (void)n; /* without memory nothing more can be done for it */
         weir_http_conn_close(c, WEIR_E_NOMEM);
         return;

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "core/worker.h"
 #include "io/http_conn.h"
+#include "io/tls.h"
 
 #ifdef WEIR_TESTING
 static const size_t free_max = 0; /* so that sanitizers see each exchange's life */
@@ -115,6 +116,7 @@ void weir_http_exchange_unref(struct weir_http_exchange *ex, bool on_loop)
     if (ex->late != NULL)
         weir_http_exchange_unref(ex->late, on_loop);
     weir_value_unref(ex->r.vars);
+    weir_tls_info_unref(ex->r.tls);
     weir_http_parser_fini(&ex->parser);
     if (!on_loop || s->closed || s->free_count >= free_max) {
         weir_http_exchange_free(ex);

@@ -15,6 +15,7 @@
 
 struct weir_event;
 struct weir_http_stream;
+struct weir_tls_info;
 struct weir_worker;
 
 struct weir_http_text {
@@ -38,6 +39,7 @@ struct weir_http_request {
     uint8_t class_index;
     bool body_streamed; /* read it with weir_http_read; else it is whole in `body` */
     struct weir_http_text body;
+    struct weir_tls_info *tls; /* what the connection has agreed on (io/tls.h); NULL: it is plain. One reference */
     struct weir_value vars; /* [owner: holder] travels along; one reference */
 };
 

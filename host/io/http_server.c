@@ -73,6 +73,27 @@ static void start_sweep(struct weir_http_server *s)
                    period > SWEEP_MIN_MS ? period : SWEEP_MIN_MS);
 }
 
+/* ---- what no poll tells of ---- */
+
+/* One read for each: the others get their turn between two of them. */
+static void on_reader(uv_idle_t *idle)
+{
+    struct weir_http_server *s = idle->data;
+    struct weir_list ready;
+    weir_http_server_now(s);
+    weir_list_init(&ready);
+    weir_list_splice(&ready, &s->unread);
+    uv_idle_stop(idle); /* who has more asks again */
+    struct weir_list *node;
+    while ((node = weir_list_take_first(&ready)) != NULL)
+        weir_http_conn_read(WEIR_LIST_ENTRY(node, struct weir_http_conn, unread));
+}
+
+void weir_http_server_read_on(struct weir_http_server *s)
+{
+    uv_idle_start(&s->reader, on_reader); /* does nothing when it runs already */
+}
+
 /* ---- accepting ---- */
 
 void weir_http_server_conn_gone(struct weir_http_server *s, struct weir_http_conn *c)
@@ -244,6 +265,14 @@ static void close_socket(struct weir_http_socket *socket)
     close(socket->fd);
 }
 
+bool weir_http_server_listens(const struct weir_http_server *s, int fd)
+{
+    for (const struct weir_list *node = s->sockets.next; node != &s->sockets; node = node->next)
+        if (WEIR_LIST_ENTRY(node, const struct weir_http_socket, node)->given == fd)
+            return true;
+    return false;
+}
+
 void weir_http_server_unlisten(struct weir_http_server *s, int fd)
 {
     WEIR_LIST_EACH(node, following, &s->sockets)
@@ -260,6 +289,7 @@ static void init_lists(struct weir_http_server *s)
 {
     weir_list_init(&s->sockets);
     weir_list_init(&s->conns);
+    weir_list_init(&s->unread);
     weir_list_init(&s->free);
     for (int kind = 0; kind < WEIR_HTTP_TIMER_COUNT; kind++)
         weir_list_init(&s->timers[kind]);
@@ -290,6 +320,8 @@ int weir_http_server_create(const struct weir_http_options *o, struct weir_http_
     init_lists(s);
     uv_timer_init(s->loop, &s->sweep);
     uv_timer_init(s->loop, &s->resume);
+    uv_idle_init(s->loop, &s->reader);
+    s->reader.data = s;
     weir_http_deadline_init(s);
     s->sweep.data = s->resume.data = s;
     *ret = s;
@@ -328,6 +360,7 @@ void weir_http_server_close(struct weir_http_server *s)
         weir_http_conn_close(WEIR_LIST_ENTRY(s->conns.next, struct weir_http_conn, node), WEIR_E_CLOSED);
     uv_close((uv_handle_t *)&s->sweep, NULL);
     uv_close((uv_handle_t *)&s->resume, NULL);
+    uv_close((uv_handle_t *)&s->reader, NULL);
     uv_close((uv_handle_t *)&s->deadline, NULL);
 }
 

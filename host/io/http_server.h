@@ -25,6 +25,7 @@ struct weir_access_log;
 struct weir_http_request;
 struct weir_http_server;
 struct weir_strbuf;
+struct weir_tls_server;
 struct weir_worker;
 
 struct weir_http_settings {
@@ -42,6 +43,7 @@ struct weir_http_settings {
     uint64_t deadline_ns;    /* from the request to the beginning of its answer: 504; 0: any time */
     uint64_t linger_ns;      /* for the client to read an answer that came before its request had */
     bool same_user_only;     /* unix sockets: only clients of this process's user, and root, are served */
+    struct weir_tls_server *tls; /* serves TLS (io/tls.h); NULL: plain. Outlives the server */
     const char *server_name; /* Server header; NULL or "": none. Outlives the server */
 };
 
@@ -53,6 +55,9 @@ void weir_http_settings_default(struct weir_http_settings *s);
     X(refused, "connections refused: max_connections")                                                       \
     X(foreign, "connections refused: another user")                                                          \
     X(accept_errors, "failures to accept: no descriptor, no memory")                                         \
+    X(handshakes, "TLS handshakes done")                                                                     \
+    X(resumed, "TLS handshakes that resumed a session")                                                      \
+    X(handshakes_failed, "TLS handshakes that failed")                                                       \
     X(requests, "requests received whole, or up to their bodies when these are streamed")                    \
     X(answers_1xx, "interim answers")                                                                        \
     X(answers_2xx, "answers 200..299")                                                                       \
@@ -108,6 +113,8 @@ int weir_http_server_create(const struct weir_http_options *o, struct weir_http_
 /* Accepts from a listening, non-blocking socket (io/listener.h); `fd` stays the caller's (it is duplicated)
  * and must differ from those it listens on already. */
 int weir_http_server_listen(struct weir_http_server *s, int fd, struct weir_err *reterr);
+/* Whether it does. */
+bool weir_http_server_listens(const struct weir_http_server *s, int fd);
 /* No longer accepts from the socket given as `fd`: what waits in its backlog is left to others. */
 void weir_http_server_unlisten(struct weir_http_server *s, int fd);
 /* Takes what waits in the backlogs, then accepts no more; closes idle connections, the others after their

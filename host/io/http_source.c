@@ -18,8 +18,10 @@
 #include "io/http_conn.h"
 #include "io/http_syntax.h"
 #include "io/listener.h"
+#include "io/tls.h"
 
 static const char *const body_words[] = {"whole", "stream", NULL};
+static const char *const protocols[] = {"http/1.1", NULL}; /* what ALPN may choose */
 static const char *const format_words[] = {"combined", "json", NULL};
 
 static const struct weir_option options_of_http[] = {
@@ -95,6 +97,7 @@ static const struct weir_option options_of_http[] = {
      .fallback = "weir",
      .max = 100,
      .text = "Server header; empty: none"},
+    WEIR_TLS_SERVER_OPTION,
     {.name = "access_log", .type = WEIR_OPTION_STRING, .text = "a file, stdout or stderr; none unless given"},
     {.name = "access_format",
      .type = WEIR_OPTION_ENUM,
@@ -110,6 +113,7 @@ const struct weir_app_type weir_http_source_type = {
     .text = "makes an event of each HTTP/1.1 request; the event holds the request",
     .options = options_of_http,
     .option_count = sizeof options_of_http / sizeof *options_of_http,
+    .check = weir_tls_check_options,
 };
 
 /* One socket in the kernel's group for the address; somebody must accept from each, or its share of clients
@@ -118,6 +122,7 @@ struct slot {
     int fd;
     struct instance *owner; /* [mu] NULL: nobody yet */
     bool taken;             /* [mu] the owner accepts from it */
+    bool lent;              /* [mu] the owner's worker is stuck: all others accept from it meanwhile */
 };
 
 struct maker {
@@ -125,6 +130,7 @@ struct maker {
     struct weir_http_settings settings; /* [const] */
     char *server_name;                  /* [const] */
     struct weir_access_log *log;        /* [const] */
+    struct weir_tls_server *tls;        /* [const] NULL: plain */
     _Atomic size_t connections;         /* [atomic relaxed] of all instances */
     struct weir_mutex mu;               /* rank WEIR_RANK_POOL */
     struct weir_listener *listener;     /* [mu] NULL: closed, since all have stopped */
@@ -226,15 +232,15 @@ static void on_request(struct weir_http_server *server, struct weir_http_request
 
 /* ---- sockets: each has one owner, and a new one when that stops ---- */
 
-static void listen_locked(struct instance *in, struct slot *slot)
+static void listen_locked(struct instance *in, const struct slot *slot)
 {
     struct weir_err err;
-    slot->taken = true;
     if (weir_http_server_listen(in->server, slot->fd, &err) < 0)
         weir_log(WEIR_LOG_ERROR, "http", NULL, "stage '%s': %s; some clients will wait",
                  in->maker->stage->name, err.text);
 }
 
+/* Accepts from what it has to accept from now, and from nothing else. */
 static void deliver_adopt(struct weir_message *m)
 {
     struct instance *in = WEIR_LIST_ENTRY(m, struct instance, adopt);
@@ -242,10 +248,43 @@ static void deliver_adopt(struct weir_message *m)
     weir_mutex_lock(&k->mu);
     in->posted = false;
     for (size_t i = 0; i < k->slot_count && !in->stopped && k->listener != NULL; i++) {
-        if (k->slots[i].owner == in && !k->slots[i].taken)
-            listen_locked(in, &k->slots[i]);
+        struct slot *slot = &k->slots[i];
+        bool listens = weir_http_server_listens(in->server, slot->fd);
+        if (slot->owner == in && !slot->taken)
+            slot->taken = true;
+        else if (slot->owner != in && !slot->lent && listens)
+            weir_http_server_unlisten(in->server, slot->fd);
+        if ((slot->owner == in || slot->lent) && !listens)
+            listen_locked(in, slot);
     }
     weir_mutex_unlock(&k->mu);
+}
+
+static void post_adopt_locked(struct instance *in)
+{
+    if (in->posted)
+        return;
+    in->posted = true;
+    in->adopt.deliver = deliver_adopt;
+    weir_worker_post(in->base.seat->worker, &in->adopt);
+}
+
+/* A worker got stuck or came back, or a socket has another owner. */
+static void lend_locked(struct maker *k)
+{
+    bool changed = false;
+    for (size_t i = 0; i < k->slot_count; i++) {
+        struct slot *slot = &k->slots[i];
+        bool lent = slot->owner != NULL && weir_worker_stuck(slot->owner->base.seat->worker);
+        changed |= lent != slot->lent;
+        slot->lent = lent;
+    }
+    WEIR_LIST_EACH(node, following, &k->instances)
+    {
+        struct instance *in = WEIR_LIST_ENTRY(node, struct instance, node);
+        if (changed && in->started && !in->stopped)
+            post_adopt_locked(in);
+    }
 }
 
 static size_t owned_locked(const struct maker *k, const struct instance *in)
@@ -277,12 +316,10 @@ static void hand_on_locked(struct maker *k, const struct instance *from)
             continue;
         slot->owner = least_loaded_locked(k);
         slot->taken = false;
-        if (slot->owner != NULL && !slot->owner->posted) {
-            slot->owner->posted = true;
-            slot->owner->adopt.deliver = deliver_adopt;
-            weir_worker_post(slot->owner->base.seat->worker, &slot->owner->adopt);
-        }
+        if (slot->owner != NULL)
+            post_adopt_locked(slot->owner);
     }
+    lend_locked(k);
 }
 
 /* The socket for a new instance: one that nobody has, else one of somebody who has several. Both may accept
@@ -461,9 +498,24 @@ static void reopen(void *self)
         weir_access_log_reopen(k->log);
 }
 
+static void stuck(void *self)
+{
+    struct maker *k = self;
+    weir_mutex_lock(&k->mu);
+    lend_locked(k);
+    weir_mutex_unlock(&k->mu);
+}
+
+static void reload(void *self)
+{
+    struct maker *k = self;
+    weir_tls_server_reload_logged(k->tls, k->stage->name);
+}
+
 static void destroy_maker(void *self)
 {
     struct maker *k = self;
+    weir_tls_server_unref(k->tls);
     weir_listener_close(k->listener);
     weir_access_log_close(k->log);
     weir_mutex_fini(&k->mu);
@@ -510,6 +562,11 @@ static int prepare(struct maker *k, const struct weir_conf *options, struct weir
     if (k->server_name == NULL)
         return weir_err_set(reterr, WEIR_E_NOMEM, "stage '%s': out of memory", k->stage->name);
     k->settings.server_name = k->server_name;
+    struct weir_err why;
+    int rc = weir_tls_server_open_options(options, protocols, &k->tls, &why);
+    if (rc < 0)
+        return weir_err_set(reterr, rc, "stage '%s': %s", k->stage->name, why.text);
+    k->settings.tls = k->tls;
     return open_log(k, options, reterr);
 }
 
@@ -535,9 +592,9 @@ int weir_http_source_open(struct weir_stage *stage, const struct weir_conf *opti
         destroy_maker(k);
         return rc;
     }
-    snprintf(bound, size, "%s%s", weir_listener_is_unix(k->listener) ? "" : "http://",
-             weir_listener_text(k->listener));
+    const char *scheme = weir_listener_is_unix(k->listener) ? "" : k->tls != NULL ? "https://" : "http://";
+    snprintf(bound, size, "%s%s", scheme, weir_listener_text(k->listener));
     *ret = (struct weir_source_maker){
-        .make = make, .stats = stats, .reopen = reopen, .destroy = destroy_maker, .self = k};
+        .make = make, .stats = stats, .reopen = reopen, .reload = reload, .stuck = stuck, .destroy = destroy_maker, .self = k};
     return WEIR_OK;
 }

@@ -12,7 +12,7 @@ static void handle(struct weir_handler *h, struct weir_event **evs, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (weir_seat_begin(h->seat, evs[i]))
-            weir_seat_end(h->seat, evs[i], WEIR_REASON_NONE);
+            weir_seat_end(h->seat, evs[i], WEIR_REASON_NONE, NULL);
 }
 
 static void cancel(struct weir_handler *h)

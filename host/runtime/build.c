@@ -4,6 +4,7 @@
 
 #include "config/app.h"
 #include "config/types.h"
+#include "core/shared_tables.h"
 #include "loader/registry.h"
 
 static struct weir_overflow_policy convert_overflow(struct weir_graph *g, const struct weir_app_overflow *o)
@@ -68,6 +69,15 @@ static int fill_ports(struct weir_graph *g, struct weir_stage *s, const struct w
     return WEIR_OK;
 }
 
+/* It never waits, so a target that lets senders wait refuses this one. `weir check` says so before. */
+static void fill_on_error(struct weir_graph *g, struct weir_stage *s, const struct weir_app *app, const struct weir_app_stage *from)
+{
+    if (from->on_error.stage == NULL)
+        return;
+    s->on_error.target = &g->stages[from->on_error.target];
+    s->on_error.overflow = convert_overflow(g, &app->stages[from->on_error.target].overflow);
+}
+
 static int open_stage(struct weir_stage *s, const struct weir_app *app, const struct weir_app_stage *from,
                       const struct weir_registry *registry, struct weir_address *address, struct weir_err *reterr)
 {
@@ -118,6 +128,16 @@ static void fill_pool(struct weir_pool *p, const struct weir_app_pool *from)
     p->max = from->max;
 }
 
+static int declare_shared(struct weir_graph *g, const struct weir_app *app, struct weir_err *reterr)
+{
+    const struct weir_app_shared *any = &app->shared_any;
+    weir_shared_tables_undeclared(g->shared, any->name != NULL, any->bytes, any->ttl_ns);
+    int rc = WEIR_OK;
+    for (size_t i = 0; i < app->shared_count && rc == WEIR_OK; i++)
+        rc = weir_shared_tables_declare(g->shared, app->shared[i].name, app->shared[i].bytes, app->shared[i].ttl_ns, reterr);
+    return rc;
+}
+
 int weir_build_graph(const struct weir_app *app, const struct weir_registry *registry, struct weir_strbuf *report,
                      struct weir_address *addresses, struct weir_graph **ret, struct weir_err *reterr)
 {
@@ -132,8 +152,12 @@ int weir_build_graph(const struct weir_app *app, const struct weir_registry *reg
         fill_pool(&g->pools[i], &app->pools[i]);
     for (size_t i = 0; i < app->stage_count; i++)
         fill_stage(g, &g->stages[i], &app->stages[i]);
+    for (size_t i = 0; i < app->stage_count; i++)
+        fill_on_error(g, &g->stages[i], app, &app->stages[i]);
     for (size_t i = 0; i < app->stage_count && rc == WEIR_OK; i++)
         rc = fill_ports(g, &g->stages[i], app, &app->stages[i], reterr);
+    if (rc == WEIR_OK)
+        rc = declare_shared(g, app, reterr);
     if (rc == WEIR_OK)
         rc = weir_graph_finish(g, reterr);
     if (rc == WEIR_OK)

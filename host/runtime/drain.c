@@ -59,7 +59,13 @@ static void enter(struct weir_drain *d, enum weir_drain_phase phase, uint64_t un
 void weir_drain_begin(struct weir_drain *d, struct weir_graph *graph, uint64_t now_ns, uint64_t drain_ns)
 {
     *d = (struct weir_drain){.graph = graph};
-    enter(d, WEIR_DRAIN_DRAINING, now_ns + drain_ns, WEIR_ORDER_STOP_SOURCES);
+    enter(d, WEIR_DRAIN_DRAINING, drain_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + drain_ns, WEIR_ORDER_STOP_SOURCES);
+}
+
+void weir_drain_limit(struct weir_drain *d, uint64_t until_ns)
+{
+    if (d->phase == WEIR_DRAIN_DRAINING && until_ns < d->until_ns)
+        d->until_ns = until_ns;
 }
 
 void weir_drain_hurry(struct weir_drain *d, uint64_t now_ns)

@@ -25,8 +25,10 @@ struct weir_drain {
     bool stuck;               /* a worker did not leave: it blocks in a handler, and its memory must stay */
 };
 
-/* Begins to stop; what is in flight has `drain_ns` to end. */
+/* Begins to stop; what is in flight has `drain_ns` to end; UINT64_MAX: as long as it takes. */
 void weir_drain_begin(struct weir_drain *d, struct weir_graph *graph, uint64_t now_ns, uint64_t drain_ns);
+/* While it waits for what is in flight: no longer than until then. */
+void weir_drain_limit(struct weir_drain *d, uint64_t until_ns);
 /* Gives up waiting for what is in flight. */
 void weir_drain_hurry(struct weir_drain *d, uint64_t now_ns);
 /* One step. Returns whether all is done. */

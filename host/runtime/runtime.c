@@ -4,8 +4,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/app.h"
+#include "core/crew.h"
 #include "core/pool.h"
 #include "core/seat.h"
+#include "core/watchdog.h"
 #include "core/worker.h"
 #include "runtime/build.h"
 #include "runtime/drain.h"
@@ -16,6 +18,9 @@ enum { TICK_MS = 1000, DRAIN_STEP_MS = 2 };
 struct weir_runtime {
     const struct weir_app *app;
     struct weir_graph *graph;
+    struct weir_watchdog *watchdog;
+    struct weir_watch watch;         /* of the control thread */
+    struct weir_crew *builder, *reaper;
     enum weir_runtime_state state;
     uint64_t started_ns, ticked_ns;
     struct weir_address *addresses;  /* by stage */
@@ -23,7 +28,12 @@ struct weir_runtime {
     struct weir_pool_load *loads;    /* by pool */
     double *busy;                    /* by pool */
     uv_timer_t *tick, *stepper;      /* on the heap: they close later than this may be freed */
+    uv_async_t *end;                 /* likewise; sent by the worker on which the last source ended */
+    void (*ended)(void *arg);
+    void *ended_arg;
+    uv_async_t *stuck;               /* likewise; sent by the watchdog when a worker got stuck or came back */
     struct weir_drain drain;
+    bool finishing;                  /* draining without a limit */
     void (*done)(void *arg);
     void *done_arg;
 };
@@ -38,7 +48,50 @@ static uv_timer_t *make_timer(uv_loop_t *loop, void *data)
     return t;
 }
 
-static void free_timer(uv_handle_t *handle)
+static void on_end(uv_async_t *end)
+{
+    struct weir_runtime *rt = end->data;
+    if (rt->ended != NULL)
+        rt->ended(rt->ended_arg);
+}
+
+static void tell_end(void *arg)
+{
+    struct weir_runtime *rt = arg;
+    uv_async_send(rt->end);
+}
+
+/* A worker got stuck or came back: its sockets are lent to others, or theirs again. */
+static void on_stuck(uv_async_t *stuck)
+{
+    const struct weir_runtime *rt = stuck->data;
+    for (size_t i = 0; rt->graph != NULL && i < rt->graph->stage_count; i++) {
+        struct weir_source_maker *m = &rt->graph->stages[i].source;
+        if (m->stuck != NULL)
+            m->stuck(m->self);
+    }
+}
+
+/* On the watchdog's thread. */
+static void tell_stuck(void *arg)
+{
+    struct weir_runtime *rt = arg;
+    uv_async_send(rt->stuck);
+}
+
+static uv_async_t *make_async(uv_loop_t *loop, uv_async_cb told, struct weir_runtime *rt)
+{
+    uv_async_t *async = weir_calloc(1, sizeof *async);
+    if (async == NULL || uv_async_init(loop, async, told) < 0) {
+        weir_free(async);
+        return NULL;
+    }
+    async->data = rt;
+    uv_unref((uv_handle_t *)async); /* it may never come */
+    return async;
+}
+
+static void free_handle(uv_handle_t *handle)
 {
     weir_free(handle);
 }
@@ -46,8 +99,40 @@ static void free_timer(uv_handle_t *handle)
 static void close_timer(uv_timer_t **t)
 {
     if (*t != NULL)
-        uv_close((uv_handle_t *)*t, free_timer);
+        uv_close((uv_handle_t *)*t, free_handle);
     *t = NULL;
+}
+
+static uint64_t smallest_slice(const struct weir_app *app)
+{
+    uint64_t ns = UINT64_MAX;
+    for (size_t i = 0; i < app->stage_count; i++)
+        if (app->stages[i].slice_ns < ns)
+            ns = app->stages[i].slice_ns;
+    return ns;
+}
+
+/* The threads that serve all pools; scripts are loaded by this one, under their limits. */
+static int start_helpers(struct weir_runtime *rt, struct weir_err *reterr)
+{
+    int rc = weir_watchdog_start(smallest_slice(rt->app), &rt->watchdog, reterr);
+    if (rc < 0)
+        return rc;
+    weir_watchdog_tell(rt->watchdog, tell_stuck, rt);
+    weir_watchdog_add(rt->watchdog, &rt->watch, "control", NULL);
+    rc = weir_crew_start("builder", rt->watchdog, &rt->builder, reterr);
+    return rc < 0 ? rc : weir_crew_start("reaper", NULL, &rt->reaper, reterr); /* what it runs, closing VMs, may take as long as it takes */
+}
+
+static int build(struct weir_runtime *rt, const struct weir_registry *registry, struct weir_strbuf *report, struct weir_err *reterr)
+{
+    int rc = weir_build_graph(rt->app, registry, report, rt->addresses, &rt->graph, reterr);
+    if (rc < 0)
+        return rc;
+    rt->graph->watchdog = rt->watchdog;
+    rt->graph->builder = rt->builder;
+    rt->graph->reaper = rt->reaper;
+    return WEIR_OK;
 }
 
 int weir_runtime_create(const struct weir_app *app, const struct weir_registry *registry, uv_loop_t *loop, struct weir_strbuf *report,
@@ -63,16 +148,23 @@ int weir_runtime_create(const struct weir_app *app, const struct weir_registry *
     rt->busy = weir_calloc(app->pool_count + 1, sizeof *rt->busy);
     rt->tick = make_timer(loop, rt);
     rt->stepper = make_timer(loop, rt);
+    rt->end = make_async(loop, on_end, rt);
+    rt->stuck = make_async(loop, on_stuck, rt);
     int rc = WEIR_OK;
     if (rt->addresses == NULL || rt->handled_before == NULL || rt->loads == NULL || rt->busy == NULL || rt->tick == NULL ||
-        rt->stepper == NULL)
+        rt->stepper == NULL || rt->end == NULL || rt->stuck == NULL)
         rc = weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", app->file);
     if (rc == WEIR_OK)
-        rc = weir_build_graph(app, registry, report, rt->addresses, &rt->graph, reterr);
+        rc = start_helpers(rt, reterr);
+    if (rc == WEIR_OK)
+        rc = build(rt, registry, report, reterr);
+    weir_watch_rest(&rt->watch);
     if (rc < 0) {
         weir_runtime_destroy(rt);
         return rc;
     }
+    rt->graph->ends.tell = tell_end;
+    rt->graph->ends.arg = rt;
     *ret = rt;
     return WEIR_OK;
 }
@@ -82,6 +174,7 @@ static void on_tick(uv_timer_t *timer)
 {
     struct weir_runtime *rt = timer->data;
     uint64_t now = weir_clock_ns();
+    weir_watch_beat(&rt->watch);
     double seconds = (double)(now - rt->ticked_ns) / (double)WEIR_NS_PER_S;
     rt->ticked_ns = now;
     for (size_t i = 0; i < rt->graph->stage_count; i++) {
@@ -134,11 +227,14 @@ static void undo_start(struct weir_runtime *rt)
 int weir_runtime_start(struct weir_runtime *rt, struct weir_err *reterr)
 {
     rt->started_ns = rt->ticked_ns = weir_clock_ns();
+    weir_watch_rouse(&rt->watch); /* it makes the first VMs */
     int rc = start_pools(rt, reterr);
+    weir_watch_rest(&rt->watch);
     if (rc < 0) {
         undo_start(rt);
         return rc;
     }
+    weir_watch_beat(&rt->watch);
     rt->state = WEIR_RUNTIME_RUNNING;
     for (size_t i = 0; i < rt->graph->pool_count; i++)
         weir_pool_busy(&rt->graph->pools[i], &rt->loads[i], rt->started_ns);
@@ -153,23 +249,44 @@ static void on_step(uv_timer_t *timer)
         return;
     uv_timer_stop(rt->stepper);
     uv_timer_stop(rt->tick);
+    weir_watchdog_remove(&rt->watch); /* its beat has ended */
     rt->state = WEIR_RUNTIME_STOPPED;
     rt->done(rt->done_arg);
 }
 
-void weir_runtime_stop(struct weir_runtime *rt, void (*done)(void *arg), void *arg)
+static void begin_stop(struct weir_runtime *rt, uint64_t drain_ns, void (*done)(void *arg), void *arg)
 {
-    if (rt->state == WEIR_RUNTIME_DRAINING) {
-        weir_drain_hurry(&rt->drain, weir_clock_ns());
-        return;
-    }
-    if (rt->state != WEIR_RUNTIME_RUNNING)
-        return;
     rt->state = WEIR_RUNTIME_DRAINING;
     rt->done = done;
     rt->done_arg = arg;
-    weir_drain_begin(&rt->drain, rt->graph, weir_clock_ns(), rt->app->drain_ns);
+    weir_drain_begin(&rt->drain, rt->graph, weir_clock_ns(), drain_ns);
     uv_timer_start(rt->stepper, on_step, 0, DRAIN_STEP_MS);
+}
+
+void weir_runtime_stop(struct weir_runtime *rt, void (*done)(void *arg), void *arg)
+{
+    uint64_t now = weir_clock_ns();
+    if (rt->state == WEIR_RUNTIME_RUNNING)
+        begin_stop(rt, rt->app->drain_ns, done, arg);
+    else if (rt->state == WEIR_RUNTIME_DRAINING && rt->finishing)
+        weir_drain_limit(&rt->drain, now + rt->app->drain_ns);
+    else if (rt->state == WEIR_RUNTIME_DRAINING)
+        weir_drain_hurry(&rt->drain, now);
+    rt->finishing = false;
+}
+
+void weir_runtime_finish(struct weir_runtime *rt, void (*done)(void *arg), void *arg)
+{
+    if (rt->state != WEIR_RUNTIME_RUNNING)
+        return;
+    rt->finishing = true;
+    begin_stop(rt, UINT64_MAX, done, arg);
+}
+
+void weir_runtime_on_end(struct weir_runtime *rt, void (*ended)(void *arg), void *arg)
+{
+    rt->ended = ended;
+    rt->ended_arg = arg;
 }
 
 void weir_runtime_reopen(struct weir_runtime *rt)
@@ -178,6 +295,18 @@ void weir_runtime_reopen(struct weir_runtime *rt)
         struct weir_source_maker *m = &rt->graph->stages[i].source;
         if (m->reopen != NULL)
             m->reopen(m->self);
+        struct weir_handler_maker *h = &rt->graph->stages[i].handler;
+        if (h->reopen != NULL)
+            h->reopen(h->self);
+    }
+}
+
+void weir_runtime_reload_files(struct weir_runtime *rt)
+{
+    for (size_t i = 0; i < rt->graph->stage_count; i++) {
+        struct weir_source_maker *m = &rt->graph->stages[i].source;
+        if (m->reload != NULL)
+            m->reload(m->self);
     }
 }
 
@@ -187,7 +316,15 @@ void weir_runtime_destroy(struct weir_runtime *rt)
         return;
     close_timer(&rt->tick);
     close_timer(&rt->stepper);
+    if (rt->end != NULL)
+        uv_close((uv_handle_t *)rt->end, free_handle);
+    weir_crew_stop(rt->builder); /* may have something for the reaper still */
+    weir_crew_stop(rt->reaper);  /* VMs need the graph and its scripts */
     weir_graph_destroy(rt->graph);
+    weir_watchdog_remove(&rt->watch);
+    weir_watchdog_stop(rt->watchdog);
+    if (rt->stuck != NULL)
+        uv_close((uv_handle_t *)rt->stuck, free_handle); /* the watchdog sends it no more */
     weir_free(rt->addresses);
     weir_free(rt->handled_before);
     weir_free(rt->loads);

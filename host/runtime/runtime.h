@@ -30,8 +30,15 @@ int weir_runtime_start(struct weir_runtime *rt, struct weir_err *reterr);
 /* Stops: sources first, then, when nothing is in flight or `drain` is over, the rest; `done(arg)` is called from the loop when all workers have ended.
  * A second call stops at once. */
 void weir_runtime_stop(struct weir_runtime *rt, void (*done)(void *arg), void *arg);
+/* The same without a limit of time: for a host whose sources have come to their ends. weir_runtime_stop after it sets the limit. */
+void weir_runtime_finish(struct weir_runtime *rt, void (*done)(void *arg), void *arg);
+/* Before start: `ended(arg)` is called from the loop, once, when all sources that were to end the host have come to their ends
+ * (weir_graph_expect_end). */
+void weir_runtime_on_end(struct weir_runtime *rt, void (*ended)(void *arg), void *arg);
 /* Log files were rotated: opens them anew. */
 void weir_runtime_reopen(struct weir_runtime *rt);
+/* Reads anew what sources have from files: certificates. What can't be read stays as it was, which is logged. */
+void weir_runtime_reload_files(struct weir_runtime *rt);
 /* After `done`, or when it was never started. Takes NULL. */
 void weir_runtime_destroy(struct weir_runtime *rt);
 

@@ -5,6 +5,7 @@ local json = require "cjson"
 local app = [[
 weir: 1
 name: shop
+shared: {seen: {bytes: 1MiB}}
 stages:
   web: {source: http, listen: "127.0.0.1:0", to: page}
   page: {handler: page.lua, queue: {capacity: 7}}

@@ -6,6 +6,8 @@ local support = require "tests.e2e.support"
 local root = support.root
 local pages = {
     "README.md", "docs/configuration.md", "docs/handlers.md", "docs/overload.md", "docs/http.md", "docs/command-line.md",
+    "docs/tls.md",
+    "docs/shared-tables.md",
 }
 
 local function blocks_of(page)

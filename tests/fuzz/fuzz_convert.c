@@ -75,10 +75,9 @@ static struct weir_vm *make_vm(void)
     static char file[] = "fuzz", folder[] = ".", text[] = "return print";
     static struct weir_lua_script script = {
         .file = file, .folder = folder, .memory = 64 << 20, .text = text, .text_len = sizeof text - 1};
-    static struct weir_vm_meter meter;
     struct weir_vm *vm = NULL;
     struct weir_err err;
-    must(weir_vm_create(&script, NULL, &meter, &vm, &err) == WEIR_OK);
+    must(weir_vm_create(&script, NULL, &vm, &err) == WEIR_OK);
     return vm;
 }
 

@@ -218,6 +218,12 @@ struct lua_stage_spec {
     const char *lib; /* NULL: safe */
 };
 
+/* The built-in ones. */
+static const struct weir_watch_limits lua_limits = {.slice_ns = 10 * WEIR_NS_PER_MS,
+                                                    .stall_ns = 50 * WEIR_NS_PER_MS,
+                                                    .cpu_ns = WEIR_NS_PER_S,
+                                                    .wall_ns = 30 * WEIR_NS_PER_S};
+
 struct lua_app {
     struct weir_graph *g;
     struct weir_worker *w;
@@ -239,7 +245,7 @@ static void native_handle(struct weir_handler *h, struct weir_event **evs, size_
             continue;
         weir_value_print(evs[i]->value, &lua_got);
         weir_strbuf_addc(&lua_got, '\n');
-        weir_seat_end(h->seat, evs[i], WEIR_REASON_NONE);
+        weir_seat_end(h->seat, evs[i], WEIR_REASON_NONE, NULL);
     }
 }
 
@@ -261,7 +267,7 @@ static size_t native_memory(const struct weir_handler *h)
 
 static int native_make(void *self, struct weir_seat *seat, struct weir_handler **ret, struct weir_err *reterr)
 {
-    static const struct weir_handler_ops ops = {native_handle, native_cancel, native_close, native_memory};
+    static const struct weir_handler_ops ops = {.handle = native_handle, .cancel = native_cancel, .close = native_close, .memory = native_memory};
     (void)self;
     struct weir_handler *h = weir_calloc(1, sizeof *h);
     if (h == NULL)
@@ -331,7 +337,7 @@ static inline int lua_open_stage(struct lua_app *app, struct weir_stage *s, cons
     snprintf(file, sizeof file, "%s/%s", app->folder, name);
     lua_write(app, name, spec->script);
     struct weir_lua_options o = {
-        .file = file, .folder = app->folder, .libs = &lib, .lib_count = 1, .memory = s->memory};
+        .file = file, .folder = app->folder, .libs = &lib, .lib_count = 1, .memory = s->memory, .limits = lua_limits};
     int rc = weir_lua_maker_create(&o, &s->handler, err);
     if (rc == WEIR_OK)
         s->takes_batches = weir_lua_maker_takes_batches(&s->handler) != 0;
@@ -365,6 +371,10 @@ static inline void lua_open(struct lua_app *app, const struct lua_stage_spec *sp
         s->slice_ns = 10 * WEIR_NS_PER_MS;
         s->wall_ns = 30 * WEIR_NS_PER_S; /* what a wait without a deadline may take */
         s->memory = spec->memory != 0 ? spec->memory : 8 << 20;
+        s->slice_ns = lua_limits.slice_ns;
+        s->stall_ns = lua_limits.stall_ns;
+        s->cpu_ns = lua_limits.cpu_ns;
+        s->wall_ns = lua_limits.wall_ns;
         s->queue.capacity = spec->capacity != 0 ? spec->capacity : 1024;
         s->queue.bytes = 64 << 20;
         s->queue.overflow.policy = spec->overflow;

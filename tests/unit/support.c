@@ -14,7 +14,7 @@ static void finish_call(struct rig_call *call, enum weir_reason reason)
     struct weir_event *ev = call->ev;
     weir_list_remove(&call->node);
     weir_free(call);
-    weir_seat_end(seat, ev, reason);
+    weir_seat_end(seat, ev, reason, NULL);
 }
 
 void rig_end_due(struct rig_handler *h)
@@ -156,7 +156,7 @@ static void handle(struct weir_handler *base, struct weir_event **evs, size_t n)
             continue;
         enum weir_reason reason = h->logic->handle(h, evs[i]);
         if (reason != RIG_KEPT)
-            weir_seat_end(base->seat, evs[i], reason);
+            weir_seat_end(base->seat, evs[i], reason, NULL);
     }
 }
 
@@ -361,7 +361,7 @@ void rig_worker_end(struct weir_worker *w)
         w->obeyed = 0;
         while (weir_queue_take(w->seats[i], &ev, 1) == 1 || weir_queue_take(w->seats[i], &ev, 1) == 1)
             if (weir_seat_begin(w->seats[i], ev))
-                weir_seat_end(w->seats[i], ev, WEIR_REASON_CANCELLED);
+                weir_seat_end(w->seats[i], ev, WEIR_REASON_CANCELLED, NULL);
         if (w->seats[i]->handler != NULL)
             w->seats[i]->handler->ops->cancel(w->seats[i]->handler);
     }
@@ -420,14 +420,14 @@ size_t rig_take(struct weir_worker *w, size_t s, struct weir_event **out, size_t
 void rig_finish_event(struct weir_worker *w, size_t s, struct weir_event *ev)
 {
     if (weir_seat_begin(w->seats[s], ev))
-        weir_seat_end(w->seats[s], ev, WEIR_REASON_NONE);
+        weir_seat_end(w->seats[s], ev, WEIR_REASON_NONE, NULL);
 }
 
 static bool run_stage(struct weir_worker *w, struct weir_seat *seat)
 {
     struct weir_event *batch[64];
     size_t room = seat->stage->concurrency - seat->running, max = seat->stage->batch_max;
-    size_t n = seat->handler == NULL || room == 0
+    size_t n = seat->handler == NULL || room == 0 || seat->held
                    ? 0
                    : rig_take(w, seat->stage->index, batch, room < max ? room : max);
     if (n > 0)
@@ -435,11 +435,23 @@ static bool run_stage(struct weir_worker *w, struct weir_seat *seat)
     return n > 0;
 }
 
+static bool run_aside(struct weir_worker *w)
+{
+    struct weir_list *node = weir_list_take_first(&w->aside);
+    if (node == NULL)
+        return false;
+    struct weir_aside *a = WEIR_LIST_ENTRY(node, struct weir_aside, node);
+    a->run(a);
+    return true;
+}
+
 void rig_run(struct weir_worker *w)
 {
     bool ran = true;
+    weir_timers_run(w);
     while (ran) {
         ran = weir_inbox_drain(&w->inbox);
+        ran |= run_aside(w);
         for (size_t i = 0; i < w->graph->stage_count; i++)
             ran |= run_stage(w, w->by_rank[i]);
         weir_worker_flush(w);

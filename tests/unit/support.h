@@ -119,7 +119,7 @@ enum weir_verdict rig_emit_value(struct weir_worker *w, size_t from, int64_t val
 size_t rig_take(struct weir_worker *w, size_t s, struct weir_event **out, size_t max);
 /* Begins and ends one event of a batch taken by rig_take. */
 void rig_finish_event(struct weir_worker *w, size_t s, struct weir_event *ev);
-/* One turn without a poll: flushes, delivers, runs every stage until nothing is left that can run. */
+/* One turn without a poll: fires timers, flushes, delivers, runs every stage and what was set aside until nothing is left that can run. */
 void rig_run(struct weir_worker *w);
 
 /* The ledger of a stage, over all workers. */

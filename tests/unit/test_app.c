@@ -82,6 +82,26 @@ static void pools_classes_and_admin_are_read(void **state)
     fixture_done(&r);
 }
 
+static void shared_tables_are_read(void **state)
+{
+    (void)state;
+    static const char text[] = "weir: 1\n"
+                               "shared: {sessions: {bytes: 64MiB, ttl: 10m}, counters: , \"*\": {bytes: 1MiB}}\n"
+                               "stages: {web: {source: http, listen: ':80', to: n}, n: {sink: null}}\n";
+    struct fixture_result r;
+    const struct weir_app *app = fixture_parse_good(&r, text);
+    assert_int_equal(app->shared_count, 2);
+    assert_string_equal(app->shared[0].name, "sessions");
+    assert_int_equal(app->shared[0].bytes, 64 << 20);
+    assert_true(app->shared[0].ttl_ns == 600 * s);
+    assert_string_equal(app->shared[1].name, "counters");
+    assert_int_equal(app->shared[1].bytes, 16 << 20);
+    assert_true(app->shared[1].ttl_ns == 0);
+    assert_string_equal(app->shared_any.name, "*");
+    assert_int_equal(app->shared_any.bytes, 1 << 20);
+    fixture_done(&r);
+}
+
 static void what_has_no_effect_yet_is_warned_of(void **state)
 {
     (void)state;
@@ -91,17 +111,9 @@ static void what_has_no_effect_yet_is_warned_of(void **state)
                         "weir.yaml:8:22: warning: 'controller' has no effect in this version\n"
                         "        controller: {name: queue, sample: 1s, threshold: 100, idle: 5s}}\n"
                         "                    ^\n"
-                        "weir.yaml:12:39: warning: 'slice' has no effect in this version: of the limits "
-                        "only 'memory' is enforced\n"
-                        "        concurrency: 1000, limits: {slice: 5ms, stall: 40ms, cpu: 500ms, wall: 20s, "
-                        "memory: 16MiB}\n"
-                        "                                           ^\n"
                         "weir.yaml:32:16: warning: 'admission' has no effect in this version\n"
                         "        admission: {controller: response_time, target: 100ms, percentile: 90}\n"
-                        "                   ^\n"
-                        "weir.yaml:35:15: warning: 'on_error' has no effect in this version\n"
-                        "        on_error: audit\n"
-                        "                  ^\n");
+                        "                   ^\n");
     fixture_done(&r);
 }
 
@@ -313,8 +325,7 @@ static void all_shapes_of_later_keys_are_accepted(void **state)
         fixture_parse_good(&r, text);
         assert_non_null(
             strstr(r.report.data, "weir.yaml:4:47: warning: 'admission' has no effect in this version\n"));
-        assert_non_null(
-            strstr(r.report.data, "weir.yaml:4:33: warning: 'on_error' has no effect in this version\n"));
+        assert_null(strstr(r.report.data, "'on_error'"));
         fixture_done(&r);
     }
 }
@@ -379,6 +390,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_minimal_application_has_the_built_in_defaults),
         cmocka_unit_test(pools_classes_and_admin_are_read),
+        cmocka_unit_test(shared_tables_are_read),
         cmocka_unit_test(what_has_no_effect_yet_is_warned_of),
         cmocka_unit_test(stages_take_defaults_and_their_own_settings),
         cmocka_unit_test(outputs_have_their_shapes),

@@ -32,7 +32,7 @@ static const struct mistake mistakes[] = {
      "weir.yaml:6:1: error: unknown key 'stagse' in the application (did you mean 'stages'?)"},
     {STAGE_A "colour: red\n",
      "weir.yaml:6:1: error: unknown key 'colour' in the application (known: weir, name, classes, drain, "
-     "pools, defaults, stages, admin)"},
+     "pools, defaults, stages, admin, shared)"},
     {STAGE_A "name: a/b\n", "weir.yaml:6:7: error: 'name': expected at most 64 letters, digits, _, - and . "
                             "(not first), found 'a/b'"},
     {STAGE_A "drain: 30\n",
@@ -52,6 +52,16 @@ static const struct mistake mistakes[] = {
     {STAGE_A "admin: {token_file: x}\n",
      "weir.yaml:6:8: error: 'admin' needs 'listen', an address such as 127.0.0.1:9901"},
     {STAGE_A "admin: yes\n", "weir.yaml:6:8: error: 'admin': expected a map, found 'yes'"},
+    /* Shared tables */
+    {STAGE_A "shared: [a]\n", "weir.yaml:6:9: error: 'shared': expected a map of shared tables, found a list"},
+    {STAGE_A "shared: {a: {bytse: 1MiB}}\n",
+     "weir.yaml:6:14: error: unknown key 'bytse' in 'a' (did you mean 'bytes'?)"},
+    {STAGE_A "shared: {a: 3MiB}\n", "weir.yaml:6:13: error: 'a': expected a map, found '3MiB'"},
+    {STAGE_A "shared: {a: {bytes: 1KiB}}\n",
+     "weir.yaml:6:21: error: 'bytes': expected a size from 4KiB to 1TiB, found '1KiB'"},
+    {STAGE_A "shared: {a: {ttl: 0s}}\n",
+     "weir.yaml:6:19: error: 'ttl': expected a duration from 1ms to 365d, found '0s'"},
+    {STAGE_A "shared: {A: {}}\n", "weir.yaml:6:10: error: the shared table name 'A' must begin with a-z or _"},
     /* Pools */
     {STAGE_A "pools: 3\n", "weir.yaml:6:8: error: 'pools': expected a map of pools, found '3'"},
     {STAGE_A "pools: {disk: {treads: 2}}\n",
@@ -245,6 +255,18 @@ static const struct mistake mistakes[] = {
      "weir.yaml:7:9: error: stages that wait for each other could wait for ever: a -> b -> a (give one of "
      "these edges or queues "
      "another overflow than wait)"},
+    {STAGE_A "    on_error: b\n  b: {sink: null, queue: {overflow: wait}}\n",
+     "weir.yaml:6:15: error: stage 'a' gives failed events to 'b', whose queue has overflow wait, and a failed "
+     "event can't wait: give that queue another overflow (edges to it may have one of their own)"},
+    {STAGE_A "    on_error: b\n  b: {sink: null, queue: {overflow: {route: c}}}\n  c: {sink: null, queue: {overflow: wait}}\n",
+     "weir.yaml:6:15: error: stage 'a' gives failed events to 'c', whose queue has overflow wait, and a failed "
+     "event can't wait: give that queue another overflow (edges to it may have one of their own)"},
+    {STAGE_A "    on_error: a\n",
+     "weir.yaml:6:15: error: stages that give their failed events to each other: a -> a (an event that fails "
+     "in each of them would go round for ever)"},
+    {STAGE_A "    on_error: b\n  b: {handler: a.lua, on_error: a}\n",
+     "weir.yaml:6:15: error: stages that give their failed events to each other: a -> b -> a (an event that fails "
+     "in each of them would go round for ever)"},
     {STAGE_A "    queue: {overflow: {route: b}}\n  b: {sink: null, queue: {overflow: {route: a}}}\n",
      "weir.yaml:6:31: error: queues that route to each other: a -> b -> a (an event would go round when all "
      "are full)"},

@@ -159,7 +159,7 @@ static void what_is_in_flight_counts_from_acceptance_to_end(void **state)
     assert_int_equal(weir_graph_in_flight(r->g), 1);
     assert_true(weir_seat_begin(other->seats[1], ev));
     assert_int_equal(weir_graph_in_flight(r->g), 1);
-    weir_seat_end(other->seats[1], ev, WEIR_REASON_NONE);
+    weir_seat_end(other->seats[1], ev, WEIR_REASON_NONE, NULL);
     assert_int_equal(weir_graph_in_flight(r->g), 0);
     rig_worker_end(other);
     rig_worker_end(w);

@@ -306,6 +306,65 @@ static int dial_owned(struct site *s, unsigned *owner)
 
 /* The connection is gone before the answer, and with it all that the worker has to do; the answer still comes
  * to it. */
+/* A worker that does nothing until it is told. */
+struct hold {
+    struct weir_message message;
+    sem_t held, go_on;
+};
+
+static void hold_worker(struct weir_message *m)
+{
+    struct hold *h = (struct hold *)(void *)m;
+    sem_post(&h->held);
+    while (sem_wait(&h->go_on) != 0)
+        ;
+}
+
+static void tell_stuck(struct site *s, struct weir_worker *w, bool stuck)
+{
+    atomic_store(&w->watch.stuck, stuck); /* as the watchdog does */
+    s->maker.stuck(s->maker.self);
+}
+
+static unsigned owner_of_a_new_connection(struct site *s)
+{
+    struct answer a = ask(s, GET("/owner"));
+    assert_int_equal(a.status, 200);
+    unsigned owner = (unsigned)(a.body.data[0] - '0');
+    weir_strbuf_fini(&a.body);
+    return owner;
+}
+
+static void sockets_of_a_stuck_worker_are_accepted_from_by_others_until_it_is_back(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 40 };
+    struct site s;
+    site_start(&s, TCP, 3);
+    site_run(&s);
+    for (unsigned k = 0; k < 3; k++) {
+        struct weir_worker *w = s.rig->g->pools[0].workers[k];
+        struct hold h = {.message.deliver = hold_worker};
+        sem_init(&h.held, 0, 0);
+        sem_init(&h.go_on, 0, 0);
+        weir_worker_post(w, &h.message);
+        while (sem_wait(&h.held) != 0)
+            ;
+        tell_stuck(&s, w, true);
+        for (int i = 0; i < CLIENTS; i++) /* a third of them are in its socket's backlog */
+            assert_int_not_equal(owner_of_a_new_connection(&s), w->index);
+        sem_post(&h.go_on);
+        tell_stuck(&s, w, false);
+        bool back = false;
+        for (int i = 0; i < 100 * CLIENTS && !back; i++)
+            back = owner_of_a_new_connection(&s) == w->index;
+        assert_true(back);
+        sem_destroy(&h.held);
+        sem_destroy(&h.go_on);
+    }
+    site_stop(&s);
+}
+
 static void a_retiring_worker_waits_for_requests_that_are_out(void **state)
 {
     (void)state;
@@ -512,6 +571,7 @@ int main(void)
         TEST(sockets_of_retired_workers_are_accepted_from_by_others),
         TEST(deadlines_are_kept_while_handlers_are_stuck),
         TEST(answers_that_have_begun_may_outlast_the_deadline),
+        TEST(sockets_of_a_stuck_worker_are_accepted_from_by_others_until_it_is_back),
         TEST(a_retiring_worker_waits_for_requests_that_are_out),
         TEST(a_pool_shrinks_without_losing_what_its_connections_are_at),
         TEST(bodies_are_a_gibibyte_at_most),

@@ -6,10 +6,14 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <math.h>
 #include <stdbool.h>
 
 #include "admin/metrics.h"
 #include "admin_fixture.h"
+#include "core/metric.h"
+#include "core/shared_table.h"
+#include "core/shared_tables.h"
 
 static char *metrics_of(struct shop *s)
 {
@@ -128,6 +132,51 @@ static void every_family_is_told_about_once_and_before_its_samples(void **state)
     shop_close(&s);
 }
 
+static void shared_tables_and_metrics_of_scripts_are_given(void **state)
+{
+    (void)state;
+    static const struct weir_metric_label labels[] = {{"path", "/a\"b"}};
+    static const double bounds[] = {0.5, 2};
+    struct weir_shared_table *t;
+    struct weir_metric_series *c, *h, *g;
+    struct weir_err err;
+    struct shop s;
+    bool other;
+    shop_open(&s);
+    char *none = metrics_of(&s);
+    assert_null(strstr(none, "weir_shared_"));
+    weir_free(none);
+    assert_int_equal(weir_shared_tables_get(s.graph->shared, "sessions", &t, &err), WEIR_E_NOTFOUND); /* not declared */
+    assert_int_equal(weir_shared_tables_declare(s.graph->shared, "sessions", 5000, 0, &err), WEIR_OK);
+    assert_int_equal(weir_shared_tables_get(s.graph->shared, "sessions", &t, &err), WEIR_OK);
+    struct weir_shared_key k = weir_shared_key_string("k", 1);
+    struct weir_value v = {.kind = WEIR_VALUE_INT, .integer = 1};
+    assert_int_equal(weir_shared_table_set(t, &k, v, 0), WEIR_OK);
+    assert_int_equal(weir_shared_table_get(t, &k, &v), WEIR_OK);
+    struct weir_metrics *m = s.graph->metrics;
+    assert_int_equal(weir_metrics_get(m, &(struct weir_metric_spec){.name = "hits", .labels = labels, .label_count = 1, .help = "a\\b\nc"}, &c,
+                                      &other, &err),
+                     WEIR_OK);
+    assert_int_equal(weir_metrics_get(m, &(struct weir_metric_spec){.type = WEIR_METRIC_HISTOGRAM, .name = "h", .bounds = bounds, .bound_count = 2},
+                                      &h, &other, &err),
+                     WEIR_OK);
+    assert_int_equal(weir_metrics_get(m, &(struct weir_metric_spec){.type = WEIR_METRIC_GAUGE, .name = "g"}, &g, &other, &err), WEIR_OK);
+    weir_metric_add_int(c, 0, (1LL << 53) + 1);
+    weir_metric_observe(h, 0, 0.25);
+    weir_metric_observe(h, 0, 4);
+    weir_metric_set(g, -INFINITY);
+    char *text = metrics_of(&s);
+    assert_true(value_of(text, "weir_shared_limit_bytes{table=\"sessions\"}") == 5000);
+    assert_true(value_of(text, "weir_shared_entries{table=\"sessions\"}") == 1);
+    assert_true(value_of(text, "weir_shared_hits_total{table=\"sessions\"}") == 1);
+    assert_non_null(strstr(text, "\n# HELP hits_total a\\\\b\\nc\n# TYPE hits_total counter\nhits_total{path=\"/a\\\"b\"} 9007199254740993\n"));
+    assert_non_null(strstr(text, "\n# TYPE h histogram\nh_bucket{le=\"0.5\"} 1\nh_bucket{le=\"2\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 4.25\n"
+                                 "h_count 2\n"));
+    assert_non_null(strstr(text, "\ng -Inf\n"));
+    weir_free(text);
+    shop_close(&s);
+}
+
 static void labels_are_escaped(void **state)
 {
     (void)state;
@@ -168,6 +217,7 @@ int main(void)
         cmocka_unit_test(an_http_source_has_its_own_counters),
         cmocka_unit_test(histograms_are_cumulative_and_close_at_infinity),
         cmocka_unit_test(every_family_is_told_about_once_and_before_its_samples),
+        cmocka_unit_test(shared_tables_and_metrics_of_scripts_are_given),
         cmocka_unit_test(labels_are_escaped),
         cmocka_unit_test(a_lack_of_memory_shows),
     };

@@ -239,7 +239,7 @@ static void an_ordered_queue_gives_one_call_of_a_key(void **state)
     assert_int_equal(rig_take(w, WORK, out, 8), 1);
     assert_true(weir_seat_begin(w->seats[WORK], out[0]));
     assert_int_equal(rig_take(w, WORK, more, 8), 0); /* its call has not ended */
-    weir_seat_end(w->seats[WORK], out[0], WEIR_REASON_ERROR);
+    weir_seat_end(w->seats[WORK], out[0], WEIR_REASON_ERROR, NULL);
     assert_int_equal(take_one(), 1);
     assert_int_equal(take_one(), 2);
     rig_check_ledger(rig, WORK);

@@ -9,6 +9,9 @@
 
 #include "admin/routes.h"
 #include "admin_fixture.h"
+#include "core/event.h"
+#include "core/failures.h"
+#include "core/worker.h"
 
 static struct weir_http_text text(const char *s)
 {
@@ -100,6 +103,38 @@ static void a_stage_is_chosen_by_the_query(void **state)
     shop_close(&s);
 }
 
+static void fail_one(struct shop *s, const char *stage, const char *why, int64_t value)
+{
+    struct weir_worker worker = {.index = 1};
+    struct weir_seat *seat = shop_seat(s, stage, 1);
+    struct weir_event ev = {.id = 4711, .value = {.kind = WEIR_VALUE_INT, .integer = value}};
+    seat->worker = &worker;
+    weir_failures_note(s->graph->failures, seat, &ev, WEIR_REASON_CPU, why);
+    seat->worker = NULL;
+}
+
+static void failures_are_told_newest_first(void **state)
+{
+    (void)state;
+    struct shop s;
+    shop_open(&s);
+    expect(&s, "GET", "/v1/failures", "", 200, "{\"failures\":[]}\n");
+    fail_one(&s, "page", "page.lua:3: \"oops\"\nstack", 1);
+    fail_one(&s, "route", NULL, 2);
+    fail_one(&s, "page", NULL, 3);
+    expect(&s, "GET", "/v1/failures", "", 200, "{\"failures\":[{\"number\":3,\"time\":\"20");
+    expect(&s, "GET", "/v1/failures", "limit=1&stage=route", 200, "{\"failures\":[{\"number\":2,");
+    expect(&s, "GET", "/v1/failures", "stage=page", 200,
+           "\"stage\":\"page\",\"reason\":\"cpu\",\"worker\":1,\"generation\":1,\"id\":4711,\"request\":false,"
+           "\"error\":\"page.lua:3: \\\"oops\\\"\\nstack\",\"event_bytes\":0,\"event\":1}]}\n");
+    expect(&s, "GET", "/v1/failures", "stage=pgae", 404, "there is no stage 'pgae'");
+    expect(&s, "GET", "/v1/failures", "limit=0", 400, "limit: expected a whole number from 1 to 256, found '0'");
+    expect(&s, "GET", "/v1/failures", "limit=257", 400, "found '257'");
+    expect(&s, "GET", "/v1/failures", "limit=99999999999999999999", 400, "found '9999");
+    expect(&s, "GET", "/v1/failures", "limit=1x", 400, "found '1x'");
+    shop_close(&s);
+}
+
 static void only_health_is_public(void **state)
 {
     (void)state;
@@ -119,6 +154,7 @@ int main(void)
         cmocka_unit_test(other_paths_are_not_found),
         cmocka_unit_test(other_methods_are_told_which_are_allowed),
         cmocka_unit_test(a_stage_is_chosen_by_the_query),
+        cmocka_unit_test(failures_are_told_newest_first),
         cmocka_unit_test(only_health_is_public),
     };
     return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);

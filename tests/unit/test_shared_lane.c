@@ -102,6 +102,31 @@ static void a_batch_takes_a_partition_whole_and_frees_it_with_its_last_event(voi
     assert_false(release(7));
 }
 
+static bool put_back(size_t i)
+{
+    weir_mutex_lock(&lane.mu);
+    bool takeable = weir_shared_lane_put_back_locked(&lane, &events[i]);
+    weir_mutex_unlock(&lane.mu);
+    return takeable;
+}
+
+static void events_given_back_are_first_of_their_partition_again(void **state)
+{
+    (void)state;
+    push(1, 5);
+    push(2, 5);
+    push(3, 5);
+    push(4, 6);
+    assert_int_equal(take(2, true), 912);
+    assert_true(put_back(2)); /* from the last to the first; the other partition can be taken from */
+    assert_int_equal(take(8, true), 94); /* this one runs still */
+    assert_true(put_back(1));
+    assert_int_equal(take(8, true), 9123);
+    for (int i = 0; i < 3; i++)
+        assert_false(release(5));
+    assert_false(release(6));
+}
+
 static void partitions_take_turns(void **state)
 {
     (void)state;
@@ -159,6 +184,7 @@ int main(void)
         LANE_TEST(without_order_it_is_a_lane),
         LANE_TEST(a_partition_gives_one_event_until_its_call_ends),
         LANE_TEST(a_batch_takes_a_partition_whole_and_frees_it_with_its_last_event),
+        LANE_TEST(events_given_back_are_first_of_their_partition_again),
         LANE_TEST(partitions_take_turns),
         LANE_TEST(the_oldest_of_all_partitions_can_be_dropped),
         LANE_TEST(making_one_survives_any_failed_allocation),

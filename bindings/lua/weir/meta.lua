@@ -97,6 +97,144 @@ function weir.queue(stage) end
 ---@return weir.Stage
 function weir.stage() end
 
+---A table that all VMs of the application share; declared in weir.yaml under `shared:`. Raises on another name.
+---Its methods can be used in init and in handlers, not while the script is being loaded.
+---@param name string
+---@return weir.Shared
+function weir.shared(name) end
+
+---@alias weir.SharedKey string|integer
+
+---@class weir.SharedOptions
+---@field ttl? number|false seconds to live; false: for ever; default: that of the table
+
+---Keys are strings or integers; values are copied, both ways.
+---@class weir.Shared
+local Shared = {}
+
+---@param key weir.SharedKey
+---@return weir.Value value nil: there is none
+function Shared:get(key) end
+
+---nil deletes.
+---@param key weir.SharedKey
+---@param value weir.Value
+---@param options? weir.SharedOptions
+---@return true? ok
+---@return "full"|"memory"|nil reason
+function Shared:set(key, value, options) end
+
+---Only when there is none.
+---@param key weir.SharedKey
+---@param value weir.Value
+---@param options? weir.SharedOptions
+---@return true? ok
+---@return "exists"|"full"|"memory"|nil reason
+function Shared:add(key, value, options) end
+
+---Adds `by` (default 1) to what is there, else to `init` (default 0); the options count for a new entry only.
+---@param key weir.SharedKey
+---@param by? number
+---@param init? number
+---@param options? weir.SharedOptions
+---@return number? sum
+---@return "not a number"|"overflow"|"full"|"memory"|nil reason
+function Shared:incr(key, by, init, options) end
+
+---Puts `new` in the place of a value equal to `old`. nil as `old`: when there is none; as `new`: deletes.
+---@param key weir.SharedKey
+---@param old weir.Value
+---@param new weir.Value
+---@param options? weir.SharedOptions
+---@return true? ok
+---@return "changed"|"full"|"memory"|nil reason
+---@return weir.Value current when it has changed
+function Shared:cas(key, old, new, options) end
+
+---@param key weir.SharedKey
+---@return boolean deleted whether there was one
+function Shared:delete(key) end
+
+---@param key weir.SharedKey
+---@return number? seconds math.huge: for ever; nil: there is none
+function Shared:ttl(key) end
+
+---It lives so long from now.
+---@param key weir.SharedKey
+---@param seconds number|false false: for ever
+---@return boolean found
+function Shared:expire(key, seconds) end
+
+---@param max? integer
+---@return weir.SharedKey[]
+function Shared:keys(max) end
+
+---`for key, value in t:pairs() do`: each 64th of the table as it was at one moment.
+---@return fun(walk: userdata): weir.SharedKey?, weir.Value
+---@return userdata walk
+function Shared:pairs() end
+
+---@return integer entries
+---@return integer bytes
+function Shared:size() end
+
+function Shared:clear() end
+
+---Suspends the call until the key is written, deleted or expires. With `known` it returns at once when the value is
+---another already.
+---@param key weir.SharedKey
+---@param timeout? number seconds; nil: none
+---@param known? weir.Value
+---@return weir.Value value nil: deleted or expired
+---@return "timeout"|"memory"|nil reason
+function Shared:watch(key, timeout, known) end
+
+---@class weir.MetricOptions
+---@field help? string of the metric; that of the first who asks counts
+---@field buckets? number[] histograms: ascending upper bounds
+
+---@alias weir.Labels table<string, string|number|boolean>
+
+---A metric in /metrics. A counter's name ends in `_total` there.
+---@param name string
+---@param labels? weir.Labels
+---@param options? weir.MetricOptions
+---@return weir.Counter
+function weir.counter(name, labels, options) end
+
+---@param name string
+---@param labels? weir.Labels
+---@param options? weir.MetricOptions
+---@return weir.Gauge
+function weir.gauge(name, labels, options) end
+
+---@param name string
+---@param labels? weir.Labels
+---@param options? weir.MetricOptions
+---@return weir.Histogram
+function weir.histogram(name, labels, options) end
+
+---@class weir.Counter
+local Counter = {}
+
+---@param n? number at least 0; default 1
+function Counter:inc(n) end
+
+---@class weir.Gauge
+local Gauge = {}
+
+---@param n number
+function Gauge:set(n) end
+
+---@param n? number may be negative; default 1
+function Gauge:add(n) end
+
+---@class weir.Histogram
+local Histogram = {}
+
+---@param n number seconds, when it is a time
+function Histogram:observe(n) end
+
 ---@class weir.log
 weir.log = {}
 

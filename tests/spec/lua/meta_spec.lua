@@ -20,6 +20,11 @@ local _, names = debug.getupvalue(registry["weir.request"].__index, 1)
 for key, value in pairs(names) do
     out:write("Request", type(value) == "function" and "()" or "", " ", key, "\n")
 end
+for meta, class in pairs {shared = "Shared", counter = "Counter", gauge = "Gauge", histogram = "Histogram"} do
+    for key in pairs(registry["weir." .. meta].__index) do
+        out:write(class, "() ", key, "\n")
+    end
+end
 for key in pairs(registry["weir.stream"].__index) do
     out:write("Stream() ", key, "\n")
 end

@@ -1,0 +1,464 @@
+/* weir.http.request: the client side of HTTP (io/http_client.h). A request suspends its call until the answer is there; with `stream`
+ * until its head is, and the answer is read chunk by chunk. A body that is a function is asked for the next chunk whenever the server
+ * takes more. */
+#include <lauxlib.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "core/seat.h"
+#include "io/http_client.h"
+#include "lua/api.h"
+#include "lua/call.h"
+#include "lua/script.h"
+
+enum { HEADERS_MAX = 256, OPTIONS = 1, FETCH = 2, BODY_FUNCTION = 1 /* user value */ };
+
+static const uint64_t DEFAULT_TIMEOUT_NS = 30 * WEIR_NS_PER_S;
+static const unsigned DEFAULT_REDIRECTS = 5;
+
+struct fetch_ud {
+    struct weir_http_fetch *f; /* NULL: closed */
+    struct weir_wait wait;
+    bool waiting;  /* a call is suspended on it */
+    bool streamed; /* the script reads the answer */
+    bool asked;    /* the body's function runs */
+};
+
+static void close_fetch(struct fetch_ud *u)
+{
+    struct weir_http_fetch *f = u->f;
+    u->f = NULL;
+    weir_http_fetch_close(f);
+}
+
+static bool stop_waiting(struct weir_wait *wait)
+{
+    struct fetch_ud *u = WEIR_LIST_ENTRY(wait, struct fetch_ud, wait);
+    u->waiting = false;
+    close_fetch(u);
+    return true;
+}
+
+static void on_progress(struct weir_http_fetch *f, unsigned news)
+{
+    struct fetch_ud *u = f->arg;
+    (void)news; /* the call looks itself */
+    if (!u->waiting)
+        return;
+    u->waiting = false;
+    weir_call_continue(u->wait.call);
+}
+
+WEIR_L_RAISES static int wait_for(lua_State *L, struct fetch_ud *u, lua_KFunction k)
+{
+    u->wait.cancel = stop_waiting;
+    u->waiting = true;
+    return weir_call_suspend(L, &u->wait, k);
+}
+
+/* nil, message, code */
+WEIR_L_RAISES static int push_failure(lua_State *L, struct fetch_ud *u)
+{
+    lua_pushnil(L);
+    lua_pushstring(L, u->f->text);
+    lua_pushstring(L, u->f->code);
+    close_fetch(u);
+    return 3;
+}
+
+/* --- options --- */
+
+WEIR_L_RAISES static const char *text_option(lua_State *L, const char *name)
+{
+    int type = lua_getfield(L, OPTIONS, name);
+    if (type != LUA_TNIL && type != LUA_TSTRING)
+        luaL_error(L, "weir.http.request: `%s` must be a string, it is a %s", name, luaL_typename(L, -1));
+    const char *s = lua_tostring(L, -1); /* the table keeps it */
+    lua_pop(L, 1);
+    return s;
+}
+
+WEIR_L_RAISES static uint64_t time_option(lua_State *L, const char *name, uint64_t fallback)
+{
+    char what[64];
+    uint64_t ns = fallback;
+    snprintf(what, sizeof what, "weir.http.request: `%s`", name);
+    if (lua_getfield(L, OPTIONS, name) != LUA_TNIL)
+        ns = weir_api_check_seconds(L, -1, what);
+    lua_pop(L, 1);
+    return ns;
+}
+
+WEIR_L_RAISES static size_t count_option(lua_State *L, const char *name, size_t fallback)
+{
+    size_t n = fallback;
+    if (lua_getfield(L, OPTIONS, name) != LUA_TNIL) {
+        int is_integer;
+        lua_Integer i = lua_tointegerx(L, -1, &is_integer);
+        if (!is_integer || i < 0)
+            luaL_error(L, "weir.http.request: `%s` must be an integer, at least 0", name);
+        n = (size_t)i;
+    }
+    lua_pop(L, 1);
+    return n;
+}
+
+WEIR_L_RAISES static bool bool_option(lua_State *L, const char *name, bool fallback)
+{
+    int type = lua_getfield(L, OPTIONS, name);
+    if (type != LUA_TNIL && type != LUA_TBOOLEAN)
+        luaL_error(L, "weir.http.request: `%s` must be true or false, it is a %s", name, luaL_typename(L, -1));
+    bool set = type == LUA_TNIL ? fallback : lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return set;
+}
+
+WEIR_L_RAISES static void check_names(lua_State *L)
+{
+    static const char *const known[] = {"url",    "method",    "headers", "body",     "body_size", "timeout", "connect_timeout", "idle_timeout",
+                                        "stream", "redirects", "verify",  "max_body", "ca",        "socket",  "certificate",     "key"};
+    lua_pushnil(L);
+    while (lua_next(L, OPTIONS)) {
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
+        bool found = false;
+        for (size_t i = 0; i < sizeof known / sizeof known[0] && !found; i++)
+            found = strcmp(known[i], name) == 0;
+        if (!found)
+            luaL_error(L, "weir.http.request: there is no option '%s'", name);
+        lua_pop(L, 1);
+    }
+}
+
+static bool is_clean(const char *s, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (s[i] == '\r' || s[i] == '\n' || s[i] == '\0')
+            return false;
+    return true;
+}
+
+/* Reads `headers` into `out`; their texts are the table's. */
+WEIR_L_RAISES static size_t read_headers(lua_State *L, struct weir_http_header *out)
+{
+    size_t n = 0;
+    int type = lua_getfield(L, OPTIONS, "headers");
+    if (type == LUA_TNIL)
+        return 0;
+    if (type != LUA_TTABLE)
+        luaL_error(L, "weir.http.request: `headers` must be a table, it is a %s", luaL_typename(L, -1));
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+        struct weir_http_header h;
+        if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
+            luaL_error(L, "weir.http.request: a header's name and value must be strings");
+        h.name.data = lua_tolstring(L, -2, &h.name.len);
+        h.value.data = lua_tolstring(L, -1, &h.value.len);
+        if (!is_clean(h.name.data, h.name.len) || !is_clean(h.value.data, h.value.len) || h.name.len == 0)
+            luaL_error(L, "weir.http.request: header '%s' has a line break in it, or no name", h.name.data);
+        if (n == HEADERS_MAX)
+            luaL_error(L, "weir.http.request: more than %d headers", (int)HEADERS_MAX);
+        out[n++] = h;
+        lua_pop(L, 1);
+    }
+    return n; /* the table stays on the stack */
+}
+
+/* `body`: a string, or a function that gives chunks, which becomes the user value of the fetch. */
+WEIR_L_RAISES static void read_body(lua_State *L, struct weir_http_fetch_options *o)
+{
+    int type = lua_getfield(L, OPTIONS, "body");
+    if (type == LUA_TSTRING) {
+        o->has_body = true;
+        o->body = lua_tolstring(L, -1, &o->len);
+        lua_pop(L, 1);
+    } else if (type == LUA_TFUNCTION) {
+        o->body_streamed = true;
+        lua_setiuservalue(L, FETCH, BODY_FUNCTION);
+        size_t size = count_option(L, "body_size", SIZE_MAX);
+        o->body_size = size == SIZE_MAX ? -1 : (int64_t)size;
+    } else if (type != LUA_TNIL) {
+        luaL_error(L, "weir.http.request: `body` must be a string or a function, it is a %s", luaL_typename(L, -1));
+    } else {
+        lua_pop(L, 1);
+    }
+}
+
+WEIR_L_RAISES static void read_options(lua_State *L, struct weir_http_fetch_options *o)
+{
+    const struct weir_lua_script *script = weir_vm_of(L)->script;
+    check_names(L);
+    *o = (struct weir_http_fetch_options){.url = text_option(L, "url"),
+                                          .method = text_option(L, "method"),
+                                          .socket = text_option(L, "socket"),
+                                          .ca = text_option(L, "ca"),
+                                          .certificate = text_option(L, "certificate"),
+                                          .key = text_option(L, "key"),
+                                          .timeout_ns = time_option(L, "timeout", DEFAULT_TIMEOUT_NS),
+                                          .connect_timeout_ns = time_option(L, "connect_timeout", 0),
+                                          .idle_timeout_ns = time_option(L, "idle_timeout", 0),
+                                          .redirects = (unsigned)count_option(L, "redirects", DEFAULT_REDIRECTS),
+                                          .insecure = !bool_option(L, "verify", true),
+                                          .answer_streamed = bool_option(L, "stream", false),
+                                          .max_body = count_option(L, "max_body", script->memory / 4)};
+    if (o->url == NULL)
+        luaL_error(L, "weir.http.request: `url` is missing");
+    if (o->method != NULL && !is_clean(o->method, strlen(o->method)))
+        luaL_error(L, "weir.http.request: `method` has a line break in it");
+    read_body(L, o);
+}
+
+/* --- the answer --- */
+
+WEIR_L_RAISES static void add_header(lua_State *L, int headers, int cookies, const char *line, size_t len)
+{
+    const char *colon = memchr(line, ':', len);
+    size_t name = (size_t)(colon - line);
+    lua_pushlstring(L, line, name);
+    lua_pushlstring(L, colon + 2, len - name - 2);
+    if (strcmp(lua_tostring(L, -2), "set-cookie") == 0) {
+        lua_rawseti(L, cookies, (lua_Integer)lua_rawlen(L, cookies) + 1);
+        lua_pop(L, 1);
+        return;
+    }
+    lua_pushvalue(L, -2);
+    if (lua_rawget(L, headers) != LUA_TNIL) { /* name, value, the earlier one */
+        lua_insert(L, -2);
+        lua_pushliteral(L, ", ");
+        lua_insert(L, -2);
+        lua_concat(L, 3);
+    } else {
+        lua_pop(L, 1);
+    }
+    lua_rawset(L, headers);
+}
+
+WEIR_L_RAISES static void push_headers(lua_State *L, const struct weir_strbuf *lines)
+{
+    lua_newtable(L);
+    lua_newtable(L);
+    int cookies = lua_gettop(L), headers = cookies - 1;
+    size_t at = 0;
+    while (at < lines->len) {
+        const char *end = memchr(lines->data + at, '\n', lines->len - at);
+        size_t len = (size_t)(end - (lines->data + at));
+        add_header(L, headers, cookies, lines->data + at, len);
+        at += len + 1;
+    }
+}
+
+/* Fills the table at the top: status, headers, cookies. */
+WEIR_L_RAISES static void set_head(lua_State *L, const struct fetch_ud *u)
+{
+    lua_pushinteger(L, u->f->status);
+    lua_setfield(L, -2, "status");
+    push_headers(L, &u->f->headers);
+    lua_setfield(L, -3, "cookies");
+    lua_setfield(L, -2, "headers");
+}
+
+WEIR_L_RAISES static int push_whole(lua_State *L, struct fetch_ud *u)
+{
+    lua_createtable(L, 0, 4);
+    set_head(L, u);
+    lua_pushlstring(L, u->f->body.data != NULL ? u->f->body.data : "", u->f->body.len);
+    lua_setfield(L, -2, "body");
+    close_fetch(u);
+    return 1;
+}
+
+/* A table with the head whose methods are those of the stream. */
+WEIR_L_RAISES static int push_stream(lua_State *L, struct fetch_ud *u)
+{
+    u->streamed = true;
+    lua_createtable(L, 1, 4);
+    set_head(L, u);
+    lua_pushvalue(L, FETCH);
+    lua_rawseti(L, -2, 1);
+    luaL_setmetatable(L, "weir.http.answer");
+    return 1;
+}
+
+/* --- the request --- */
+
+WEIR_L_RAISES static int pump(lua_State *L, struct fetch_ud *u);
+
+WEIR_L_RAISES static int l_waited(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    (void)ctx;
+    return pump(L, lua_touserdata(L, FETCH));
+}
+
+/* The body's function has given a chunk, or nil: the end. */
+WEIR_L_RAISES static void take_chunk(lua_State *L, struct fetch_ud *u)
+{
+    size_t len = 0;
+    u->asked = false;
+    if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING) {
+        close_fetch(u);
+        luaL_error(L, "weir.http.request: the body's function must return a string or nil, it returned a %s", luaL_typename(L, -1));
+    }
+    const char *chunk = lua_tolstring(L, -1, &len);
+    if (u->f != NULL && (chunk == NULL || len > 0) && weir_http_fetch_write(u->f, chunk, len, chunk == NULL) != WEIR_OK) {
+        close_fetch(u);
+        luaL_error(L, "weir.http.request: out of memory");
+    }
+    lua_pop(L, 1);
+}
+
+WEIR_L_RAISES static int l_chunk_came(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    (void)ctx;
+    struct fetch_ud *u = lua_touserdata(L, FETCH);
+    take_chunk(L, u);
+    return pump(L, u);
+}
+
+/* Goes on until the answer is there, the call suspends, or the body's function does. */
+WEIR_L_RAISES static int pump(lua_State *L, struct fetch_ud *u)
+{
+    bool streamed = u->streamed;
+    for (;;) {
+        unsigned news = u->f->news;
+        if (streamed && (news & WEIR_HTTP_FETCH_HEAD) != 0)
+            return push_stream(L, u);
+        if ((news & WEIR_HTTP_FETCH_END) != 0) {
+            if (u->f->code != NULL)
+                return push_failure(L, u);
+            return streamed ? push_stream(L, u) : push_whole(L, u);
+        }
+        if ((news & WEIR_HTTP_FETCH_ROOM) == 0)
+            return wait_for(L, u, l_waited);
+        u->asked = true;
+        lua_getiuservalue(L, FETCH, BODY_FUNCTION);
+        lua_callk(L, 0, 1, 0, l_chunk_came);
+        take_chunk(L, u);
+    }
+}
+
+WEIR_L_RAISES static int l_request(lua_State *L)
+{
+    struct weir_http_header headers[HEADERS_MAX];
+    struct weir_http_fetch_options o;
+    struct weir_err err;
+    struct weir_call *call = weir_call_running(L, "weir.http.request");
+    weir_call_check_can_wait(L, "weir.http.request");
+    lua_settop(L, 1);
+    if (lua_type(L, 1) == LUA_TSTRING) {
+        lua_createtable(L, 0, 1);
+        lua_insert(L, 1);
+        lua_setfield(L, 1, "url");
+    }
+    if (!lua_istable(L, OPTIONS))
+        return luaL_error(L, "weir.http.request: expected a table of options or a URL, got %s", luaL_typename(L, 1));
+    struct fetch_ud *u = lua_newuserdatauv(L, sizeof *u, 1);
+    *u = (struct fetch_ud){.f = NULL};
+    luaL_setmetatable(L, "weir.http.fetch");
+    read_options(L, &o);
+    o.header_count = read_headers(L, headers);
+    o.headers = headers;
+    u->streamed = o.answer_streamed;
+    if (weir_http_fetch_open(call->vm->seat->worker, &o, on_progress, u, &u->f, &err) != WEIR_OK) {
+        lua_pushnil(L);
+        lua_pushstring(L, err.text);
+        lua_pushliteral(L, "ENOMEM");
+        return 3;
+    }
+    lua_settop(L, FETCH);
+    return pump(L, u);
+}
+
+/* --- reading a streamed answer --- */
+
+/* The fetch of the answer at 1, which is put in its place. */
+WEIR_L_RAISES static struct fetch_ud *check_answer(lua_State *L, const char *what)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_rawgeti(L, 1, 1);
+    struct fetch_ud *u = luaL_testudata(L, -1, "weir.http.fetch");
+    if (u == NULL)
+        luaL_error(L, "%s: this answer is not streamed (ask for it with `stream = true`)", what);
+    lua_replace(L, 1);
+    lua_settop(L, 1);
+    return u;
+}
+
+WEIR_L_RAISES static int read_on(lua_State *L, struct fetch_ud *u);
+
+WEIR_L_RAISES static int l_more_came(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    (void)ctx;
+    return read_on(L, lua_touserdata(L, 1));
+}
+
+WEIR_L_RAISES static int read_on(lua_State *L, struct fetch_ud *u)
+{
+    if (u->f == NULL) {
+        lua_pushnil(L);
+        return 1;
+    }
+    if (u->f->body.len > 0) {
+        lua_pushlstring(L, u->f->body.data, u->f->body.len);
+        weir_http_fetch_consume(u->f);
+        return 1;
+    }
+    if ((u->f->news & WEIR_HTTP_FETCH_END) == 0)
+        return wait_for(L, u, l_more_came);
+    if (u->f->code != NULL)
+        return push_failure(L, u);
+    close_fetch(u);
+    lua_pushnil(L);
+    return 1;
+}
+
+/* answer:read() -> chunk | nil | nil, message, code */
+WEIR_L_RAISES static int l_read(lua_State *L)
+{
+    struct fetch_ud *u = check_answer(L, "answer:read");
+    weir_call_running(L, "answer:read");
+    if (u->waiting)
+        return luaL_error(L, "answer:read: another call is reading it");
+    weir_call_check_can_wait(L, "answer:read");
+    return read_on(L, u);
+}
+
+WEIR_L_RAISES static int l_close(lua_State *L)
+{
+    struct fetch_ud *u = check_answer(L, "answer:close");
+    if (u->waiting)
+        return luaL_error(L, "answer:close: another call is reading it");
+    close_fetch(u);
+    return 0;
+}
+
+WEIR_L_RAISES static int l_gc(lua_State *L)
+{
+    close_fetch(luaL_checkudata(L, 1, "weir.http.fetch"));
+    return 0;
+}
+
+WEIR_L_RAISES void weir_api_http_open(lua_State *L)
+{
+    static const luaL_Reg methods[] = {{"read", l_read}, {"close", l_close}, {NULL, NULL}};
+    luaL_newmetatable(L, "weir.http.fetch");
+    lua_pushcfunction(L, l_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+    luaL_newmetatable(L, "weir.http.answer");
+    luaL_newlib(L, methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, l_close);
+    lua_setfield(L, -2, "__close");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, l_request);
+    lua_setfield(L, -2, "request");
+    lua_setfield(L, -2, "http");
+}
