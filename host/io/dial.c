@@ -32,6 +32,7 @@ struct weir_dial {
     bool polling;     /* poll is open */
     unsigned holders; /* open handles, and the look-up: the last frees it */
     int fd;           /* being connected; -1: none */
+    int code; /* of the last failure: a negative uv code */
     char why[WHY_MAX];
 };
 
@@ -72,11 +73,12 @@ static void tell(struct weir_dial *d, int fd)
 {
     weir_dial_done_fn *done = d->done;
     void *arg = d->arg;
+    int code = fd >= 0 ? 0 : d->code;
     char why[WHY_MAX];
     memcpy(why, d->why, sizeof why);
     d->fd = -1; /* else stop would close it */
     stop(d);
-    done(arg, fd, why);
+    done(arg, fd, code, why);
 }
 
 void weir_dial_cancel(struct weir_dial *d)
@@ -90,6 +92,7 @@ static void on_time_out(uv_timer_t *timer)
     if (d->fd >= 0)
         close(d->fd);
     d->fd = -1;
+    d->code = UV_ETIMEDOUT;
     snprintf(d->why, sizeof d->why, "no answer in time");
     tell(d, -1);
 }
@@ -118,6 +121,7 @@ static void on_poll_closed(uv_handle_t *poll)
 
 static void note_errno(struct weir_dial *d, int error)
 {
+    d->code = -error;
     snprintf(d->why, sizeof d->why, "%s", strerror(error));
 }
 
@@ -152,6 +156,7 @@ static void wait_for_connection(struct weir_dial *d)
         rc = uv_poll_start(&d->poll, UV_WRITABLE, on_poll);
     }
     if (rc < 0) {
+        d->code = rc;
         snprintf(d->why, sizeof d->why, "%s", uv_strerror(rc));
         close(d->fd);
         d->fd = -1;
@@ -221,6 +226,7 @@ static void on_found(uv_getaddrinfo_t *lookup, int status, struct addrinfo *foun
     struct weir_dial *d = lookup->data;
     d->looking = false;
     d->found = d->at = found;
+    d->code = status;
     if (status < 0)
         snprintf(d->why, sizeof d->why, "the look-up of '%.200s' failed: %s", d->to.host, uv_strerror(status));
     if (d->done != NULL)
@@ -248,6 +254,7 @@ static void look_up(struct weir_dial *d)
         d->holders++;
         return;
     }
+    d->code = rc;
     snprintf(d->why, sizeof d->why, "%s", uv_strerror(rc));
     tell_soon(d);
 }

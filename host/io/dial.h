@@ -11,9 +11,9 @@
 
 struct weir_dial;
 
-/* `fd` is connected, non-blocking and the callee's now; or it is -1 and `why` says why not ("Connection refused"; "a look-up of
+/* `fd` is connected, non-blocking and the callee's now; or it is -1, `code` a negative code of libuv, and `why` says why not ("Connection refused"; "a look-up of
  * 'x' failed: …"), valid during the call. The dial is gone. Never called inside weir_dial_start. */
-typedef void weir_dial_done_fn(void *arg, int fd, const char *why);
+typedef void weir_dial_done_fn(void *arg, int fd, int code, const char *why);
 
 /* Begins to connect to `to` (`type` SOCK_STREAM or SOCK_DGRAM), `timeout_ns` long at most. *ret is valid until `done` or cancel. */
 int weir_dial_start(uv_loop_t *loop, const struct weir_address *to, int type, uint64_t timeout_ns,

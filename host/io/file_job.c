@@ -24,7 +24,7 @@ static int open_root(const struct weir_file_job *job)
 
 static int open_at(const struct weir_file_job *job, int root, const char *path, int flags)
 {
-    struct open_how how = {.flags = (unsigned)(flags | O_CLOEXEC | O_NOCTTY),
+    struct open_how how = {.flags = (unsigned)(flags | O_CLOEXEC | (flags & O_PATH ? 0 : O_NOCTTY)),
                            .mode = flags & O_CREAT ? (job->mode != 0 ? job->mode : 0644) : 0,
                            .resolve = job->beneath ? RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS : 0};
     return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
@@ -36,7 +36,7 @@ static int open_file(const struct weir_file_job *job, int flags)
     int root = open_root(job);
     if (root < 0)
         return -errno;
-    int fd = open_at(job, root, job->path, flags | O_NONBLOCK), error = errno;
+    int fd = open_at(job, root, job->path, flags & O_PATH ? flags : flags | O_NONBLOCK), error = errno;
     close(root);
     return fd < 0 ? -(error == EXDEV ? EACCES : error) : fd;
 }

@@ -329,8 +329,9 @@ static void fail_to_connect(struct tcp_sink *k, const char *why)
     pause_if_needed(k);
 }
 
-static void on_dialed(void *arg, int fd, const char *why)
+static void on_dialed(void *arg, int fd, int code, const char *why)
 {
+    (void)code; /* the text says it */
     struct tcp_sink *k = arg;
     struct weir_err err;
     weir_worker_now(worker_of(k));

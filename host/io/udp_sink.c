@@ -224,8 +224,9 @@ static void send_pending(struct udp_sink *k)
 
 /* ---- connecting ---- */
 
-static void on_dialed(void *arg, int fd, const char *why)
+static void on_dialed(void *arg, int fd, int code, const char *why)
 {
+    (void)code; /* the text says it */
     struct udp_sink *k = arg;
     weir_worker_now(worker_of(k));
     k->dial = NULL;
