@@ -9,6 +9,7 @@
 #include "core/seat.h"
 #include "core/worker.h"
 #include "io/http_request.h"
+#include "io/tls.h"
 #include "lua/answer.h"
 #include "lua/call.h"
 #include "lua/config.h"
@@ -16,7 +17,7 @@
 #include "lua/script.h"
 #include "lua/stream_ud.h"
 
-enum field { METHOD = 1, PATH, QUERY, TARGET, VERSION, HEADERS, BODY, REMOTE, ID, CLASS, VARS };
+enum field { METHOD = 1, PATH, QUERY, TARGET, VERSION, HEADERS, BODY, REMOTE, ID, CLASS, VARS, SCHEME, TLS };
 
 struct weir_request_ud *weir_request_ud_test(lua_State *L, int idx)
 {
@@ -176,6 +177,32 @@ WEIR_L_RAISES static int push_body(lua_State *L, const struct weir_http_request 
     return push_text(L, r->body);
 }
 
+WEIR_L_RAISES static void set_text(lua_State *L, const char *key, const char *text)
+{
+    if (text[0] == '\0')
+        return;
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, key);
+}
+
+/* What the connection has agreed on; nil over a plain one. */
+WEIR_L_RAISES static int push_tls(lua_State *L, const struct weir_tls_info *info)
+{
+    if (info == NULL) {
+        lua_pushnil(L);
+        return 1;
+    }
+    lua_createtable(L, 0, 6);
+    set_text(L, "version", info->version);
+    set_text(L, "cipher", info->cipher);
+    set_text(L, "alpn", info->alpn);
+    set_text(L, "server_name", info->server_name);
+    set_text(L, "client_subject", info->client_subject);
+    lua_pushboolean(L, info->resumed);
+    lua_setfield(L, -2, "resumed");
+    return 1;
+}
+
 WEIR_L_RAISES static int push_field(lua_State *L, struct weir_request_ud *u, enum field field)
 {
     const struct weir_http_request *r = u->http;
@@ -203,6 +230,11 @@ WEIR_L_RAISES static int push_field(lua_State *L, struct weir_request_ud *u, enu
         return weir_config_push_class(L, weir_request_ud_event(u)->class_index);
     case VARS:
         return push_vars(L, u);
+    case SCHEME:
+        lua_pushstring(L, r->tls != NULL ? "https" : "http");
+        return 1;
+    case TLS:
+        return push_tls(L, r->tls);
     }
     return 0;
 }
@@ -431,11 +463,11 @@ WEIR_L_RAISES void weir_request_ud_open(lua_State *L)
     static const char *const fields[] = {
         [METHOD] = "method",   [PATH] = "path",       [QUERY] = "query", [TARGET] = "target",
         [VERSION] = "version", [HEADERS] = "headers", [BODY] = "body",   [REMOTE] = "remote",
-        [ID] = "id",           [CLASS] = "class",     [VARS] = "vars"};
+        [ID] = "id",           [CLASS] = "class",     [VARS] = "vars", [SCHEME] = "scheme", [TLS] = "tls"};
     struct weir_vm *vm = weir_vm_of(L);
     luaL_newmetatable(L, "weir.request");
     luaL_newlib(L, methods);
-    for (int i = METHOD; i <= VARS; i++) {
+    for (int i = METHOD; i <= TLS; i++) {
         lua_pushinteger(L, i);
         lua_setfield(L, -2, fields[i]);
     }

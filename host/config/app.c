@@ -173,7 +173,7 @@ static struct weir_app *new_app(struct weir_arena *a, const char *text, size_t l
     app->folder = weir_arena_strdup(a, folder);
     app->sources = sources;
     len = len > WEIR_YAML_MAX_BYTES ? 0 : len; /* refused soon: not worth a copy */
-    sources->file = (struct weir_source){app->file, weir_arena_strndup(a, text, len), len};
+    sources->file = (struct weir_text){app->file, weir_arena_strndup(a, text, len), len};
     sources->sets = weir_override_sources(a, sets, set_count);
     sources->set_count = set_count;
     return a->failed ? NULL : app;
@@ -183,7 +183,7 @@ static void read_app(struct weir_app *app, size_t len, const struct weir_app_ove
                      const struct weir_app_types *types, struct weir_problems *problems)
 {
     struct weir_app_build b = {.schema = {app->arena, problems, app->folder}, .app = app, .types = types};
-    const struct weir_source *file = &app->sources->file;
+    const struct weir_text *file = &app->sources->file;
     if (len > WEIR_YAML_MAX_BYTES) {
         weir_problems_error(problems, (struct weir_app_mark){0, 0},
                             "the file has %zu bytes, and may have 1 MiB at most", len);

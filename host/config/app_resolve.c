@@ -92,6 +92,23 @@ static void check_requests(struct weir_app_build *b, const struct weir_app_stage
                                 st->name);
 }
 
+/* Stages behind a source with streams keep the order within each, unless they say `order_by: none` or take the newest first. */
+static void keep_streams(struct weir_app_build *b, const struct weir_app_stage *st)
+{
+    const struct weir_app_type *type =
+        st->what != NULL ? weir_app_types_find(b->types, st->kind, st->what) : NULL;
+    if (type == NULL || !type->makes_streams)
+        return;
+    for (size_t i = 0; i < st->port_count; i++) {
+        for (size_t e = 0; e < st->ports[i].edge_count; e++) {
+            size_t target = st->ports[i].edges[e].target;
+            struct weir_app_stage *behind = target < b->app->stage_count ? &b->app->stages[target] : NULL;
+            if (behind != NULL && behind->order_by == NULL && behind->order == WEIR_ORDER_FIFO)
+                behind->order_by = "source";
+        }
+    }
+}
+
 static void resolve_pool(struct weir_app_build *b, struct weir_app_stage *st, struct weir_app_mark at)
 {
     const struct weir_app *app = b->app;
@@ -126,6 +143,8 @@ void weir_app_resolve(struct weir_app_build *b)
             resolve_port(b, st, &st->ports[k]);
         if (st->kind == WEIR_APP_SOURCE)
             check_requests(b, st);
+        if (st->kind == WEIR_APP_SOURCE)
+            keep_streams(b, st);
         if (st->kind != WEIR_APP_SOURCE)
             resolve_overflow(b, st, i, &st->overflow);
         if (st->on_error.stage != NULL)

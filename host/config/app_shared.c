@@ -32,7 +32,8 @@ void weir_app_build_shared(struct weir_app_build *b, const struct weir_conf *sha
         return;
     }
     if (count > WEIR_APP_MAX_SHARED) {
-        weir_problems_error(b->schema.problems, shared->at, "more than %d shared tables", WEIR_APP_MAX_SHARED);
+        weir_problems_error(b->schema.problems, shared->at, "more than %d shared tables",
+                            WEIR_APP_MAX_SHARED);
         return;
     }
     app->shared = weir_arena_alloc(b->schema.arena, count + 1, sizeof *app->shared);

@@ -133,6 +133,16 @@ static struct weir_conf *read_strings(struct weir_schema *s, const struct weir_c
     return ok ? out : NULL;
 }
 
+static struct weir_conf *read_path(struct weir_schema *s, const struct weir_conf *c, const struct weir_option *o);
+
+static struct weir_conf *read_paths(struct weir_schema *s, const struct weir_conf *c, const struct weir_option *o)
+{
+    struct weir_conf *texts = read_strings(s, c, o), *out = weir_conf_new(s->arena, WEIR_CONF_LIST, c->at);
+    for (size_t i = 0; i < weir_conf_size(texts); i++)
+        weir_conf_add(s->arena, out, NULL, c->at, read_path(s, weir_conf_at(texts, i), o));
+    return texts != NULL ? out : NULL;
+}
+
 static struct weir_conf *read_path(struct weir_schema *s, const struct weir_conf *c,
                                    const struct weir_option *o)
 {
@@ -224,6 +234,8 @@ struct weir_conf *weir_schema_option(struct weir_schema *s, const struct weir_co
         return read_address(s, c, o);
     case WEIR_OPTION_PATH:
         return read_path(s, c, o);
+    case WEIR_OPTION_PATHS:
+        return read_paths(s, c, o);
     case WEIR_OPTION_MAP:
         return read_map(s, c, o);
     case WEIR_OPTION_MAPS:

@@ -5,11 +5,11 @@
 #include "config/nearest.h"
 #include "config/yaml_doc.h"
 
-struct weir_source *weir_override_sources(struct weir_arena *a, const struct weir_app_override *sets,
+struct weir_text *weir_override_sources(struct weir_arena *a, const struct weir_app_override *sets,
                                           size_t count)
 {
     static const char prefix[] = "--set ";
-    struct weir_source *out = weir_arena_alloc(a, count + 1, sizeof *out);
+    struct weir_text *out = weir_arena_alloc(a, count + 1, sizeof *out);
     for (size_t i = 0; out != NULL && i < count; i++) {
         size_t len = strlen(sets[i].path);
         char *name = weir_arena_alloc(a, sizeof prefix + len, 1);
@@ -18,7 +18,7 @@ struct weir_source *weir_override_sources(struct weir_arena *a, const struct wei
             return NULL;
         memcpy(name, prefix, sizeof prefix - 1);
         memcpy(name + sizeof prefix - 1, sets[i].path, len);
-        out[i] = (struct weir_source){name, text, strlen(text)};
+        out[i] = (struct weir_text){name, text, strlen(text)};
     }
     return out;
 }
@@ -144,7 +144,7 @@ void weir_override_apply(struct weir_schema *s, struct weir_conf *root, const st
 {
     for (size_t i = 0; i < count; i++) {
         struct walk w = {.s = s, .at = {-(int)i - 1, 1}, .here = root, .known = known};
-        const struct weir_source *source = &sources->sets[i];
+        const struct weir_text *source = &sources->sets[i];
         if (source->len > WEIR_YAML_MAX_BYTES || strpbrk(source->text, "\r\n") != NULL) {
             weir_problems_error(s->problems, w.at, "the value must be a single line of YAML");
             continue;

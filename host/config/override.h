@@ -9,7 +9,7 @@
 #include "config/schema.h"
 
 /* Makes the source of each `--set`, for messages: NULL when there is no memory. */
-struct weir_source *weir_override_sources(struct weir_arena *a, const struct weir_app_override *sets,
+struct weir_text *weir_override_sources(struct weir_arena *a, const struct weir_app_override *sets,
                                           size_t count);
 /* Applies them in their order to the map `root`. The first key of a path must be one of `known`, a stage must
  * exist, a pool too (or be main); keys below are made where they are missing. */

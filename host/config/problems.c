@@ -77,7 +77,7 @@ struct line {
     size_t len;
 };
 
-const char *weir_source_line(const struct weir_source *s, int number, size_t *ret_len)
+const char *weir_source_line(const struct weir_text *s, int number, size_t *ret_len)
 {
     size_t at = 0, start = 0;
     int n = 1;
@@ -152,7 +152,7 @@ void weir_sources_print(const struct weir_sources *s, struct weir_app_mark at, e
 {
     const char *word = severity == WEIR_SEVERITY_ERROR ? "error" : "warning";
     bool from_set = at.line < 0 && (size_t) - (long)at.line <= s->set_count;
-    const struct weir_source *source = from_set ? &s->sets[-at.line - 1] : &s->file;
+    const struct weir_text *source = from_set ? &s->sets[-at.line - 1] : &s->file;
     if (at.line <= 0)
         weir_strbuf_addf(out, "%s: %s: %s\n", source->name, word, text);
     else

@@ -12,15 +12,15 @@
 #include "config/mark.h"
 
 /* A text that marks point into, and what messages call it: "weir.yaml", "--set stages.page.batch". */
-struct weir_source {
+struct weir_text {
     const char *name, *text;
     size_t len;
 };
 
 /* The file, and the values of the `--set`s: a mark with line -n points into sets[n - 1]. */
 struct weir_sources {
-    struct weir_source file;
-    struct weir_source *sets;
+    struct weir_text file;
+    struct weir_text *sets;
     size_t set_count;
 };
 
@@ -50,7 +50,7 @@ bool weir_problems_many(const struct weir_problems *p);
 void weir_problems_print(struct weir_problems *p, struct weir_strbuf *out);
 
 /* The `number`-th line (from 1) of a source without its break, `*ret_len` bytes; empty when there is none. */
-const char *weir_source_line(const struct weir_source *s, int number, size_t *ret_len);
+const char *weir_source_line(const struct weir_text *s, int number, size_t *ret_len);
 
 /* Appends one: "name:line:col: error: text", the line it points at and a caret. */
 void weir_sources_print(const struct weir_sources *s, struct weir_app_mark at, enum weir_severity severity,

@@ -33,6 +33,7 @@ enum weir_option_type {
     WEIR_OPTION_ADDRESS,  /* a string: host:port, :port, [v6]:port or unix:PATH (config/address.h) */
     WEIR_OPTION_PATH,     /* a string: a file's path, relative to the folder of weir.yaml. What comes back
                              has that folder before it */
+    WEIR_OPTION_PATHS,    /* as STRINGS, each a PATH; read as STRINGS */
     WEIR_OPTION_MAP,      /* a map with `options` of its own; read with weir_conf_option_map, then as
                              options */
     WEIR_OPTION_MAPS,     /* a list of such maps, or one; min, max: how many */
@@ -59,6 +60,7 @@ struct weir_app_type {
     const char *name;
     enum weir_app_kind kind; /* WEIR_APP_SOURCE or WEIR_APP_SINK */
     bool makes_requests;     /* a source whose events hold requests: each can go to one stage only */
+    bool makes_streams;      /* a source whose events have an order: stages behind it keep it (order_by: source) unless they say otherwise */
     const char *text;        /* one line for the manual */
     const struct weir_option *options;
     size_t option_count;

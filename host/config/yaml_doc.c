@@ -21,7 +21,7 @@ struct frame {
 struct doc {
     struct weir_arena *arena;
     struct weir_problems *problems;
-    const struct weir_source *source;
+    const struct weir_text *source;
     int set;
     struct frame frames[WEIR_YAML_MAX_DEPTH];
     size_t depth, nodes, budget;
@@ -361,7 +361,7 @@ static bool run(struct doc *d, yaml_parser_t *parser)
     return true;
 }
 
-struct weir_conf *weir_yaml_parse(struct weir_arena *a, const struct weir_source *source, int set,
+struct weir_conf *weir_yaml_parse(struct weir_arena *a, const struct weir_text *source, int set,
                                   struct weir_problems *problems)
 {
     struct doc *d = weir_calloc(1, sizeof *d); /* the frames make it too large for the stack of a coroutine */

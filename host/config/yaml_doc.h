@@ -17,7 +17,7 @@
  * `problems`; NULL: the text can't be read at all, or holds nothing (no problem is reported for that), or
  * there is no memory (the arena has failed). A tree may come with problems: what they are about is marked bad
  * in it, or left out. */
-struct weir_conf *weir_yaml_parse(struct weir_arena *a, const struct weir_source *source, int set,
+struct weir_conf *weir_yaml_parse(struct weir_arena *a, const struct weir_text *source, int set,
                                   struct weir_problems *problems);
 
 #endif

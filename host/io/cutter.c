@@ -61,14 +61,6 @@ static enum weir_cut next_line(struct weir_cutter *c, const char *data, size_t l
 
 /* ---- lengths ---- */
 
-static uint64_t read_length(const struct weir_framing *f, const char *data)
-{
-    uint64_t n = 0;
-    for (size_t i = 0; i < f->size; i++)
-        n = n << 8 | (unsigned char)data[f->offset + (f->little ? f->size - 1 - i : i)];
-    return n;
-}
-
 static enum weir_cut next_length(struct weir_cutter *c, const char *data, size_t len, bool last, size_t *used, struct weir_cut_frame *ret)
 {
     const struct weir_framing *f = &c->framing;
@@ -81,7 +73,7 @@ static enum weir_cut next_length(struct weir_cutter *c, const char *data, size_t
         *used = last ? len : 0;
         return last && len > 0 ? WEIR_CUT_OVERLONG : WEIR_CUT_MORE;
     }
-    uint64_t body = read_length(f, data);
+    uint64_t body = weir_framing_count(f, data);
     bool keeps_header = f->header > f->size;
     if (body > f->max || (keeps_header && body + f->header > f->max)) {
         *used = f->header;

@@ -47,7 +47,7 @@ extern const char *const weir_framing_order_words[];
          .text = "bytes of a frame at most"},                                                                \
         {.name = "delimiter",                                                                                \
          .type = WEIR_OPTION_STRING,                                                                         \
-         .fallback = "\"\\n\"",                                                                              \
+         .fallback = "\n",                                                                                  \
          .min = 1,                                                                                           \
          .max = 1,                                                                                           \
          .text = "what ends a line: one byte"},                                                              \

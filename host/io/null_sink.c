@@ -2,8 +2,8 @@
 
 #include "base/mem.h"
 #include "config/types.h"
-#include "core/reason.h"
 #include "core/seat.h"
+#include "io/sink.h"
 
 const struct weir_app_type weir_null_sink_type = {
     .name = "null", .kind = WEIR_APP_SINK, .text = "takes every event and forgets it", .options = NULL, .option_count = 0};
@@ -12,7 +12,7 @@ static void handle(struct weir_handler *h, struct weir_event **evs, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (weir_seat_begin(h->seat, evs[i]))
-            weir_seat_end(h->seat, evs[i], WEIR_REASON_NONE, NULL);
+            weir_sink_handled(h->seat, evs[i]);
 }
 
 static void cancel(struct weir_handler *h)

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/strbuf.h"
 #include "config/conf.h"
+#include "config/problems.h"
 #include "config/types.h"
 #include "core/graph.h"
 #include "io/framing.h"
@@ -33,6 +34,14 @@ static const struct weir_option options_of_stdin[] = {
      .text = "at the end of the input the host finishes what is in flight and ends"},
 };
 
+static void check(const struct weir_conf *options, struct weir_problems *problems)
+{
+    struct weir_framing framing;
+    struct weir_err err;
+    if (weir_framing_from_options(options, &framing, &err) < 0)
+        weir_problems_error(problems, weir_conf_mark(options), "%s", err.text);
+}
+
 const struct weir_app_type weir_stdin_source_type = {
     .name = "stdin",
     .kind = WEIR_APP_SOURCE,
@@ -40,7 +49,7 @@ const struct weir_app_type weir_stdin_source_type = {
     .text = "makes an event of each line, or other frame, of the standard input",
     .options = options_of_stdin,
     .option_count = sizeof options_of_stdin / sizeof *options_of_stdin,
-    .check = weir_framing_check,
+    .check = check,
 };
 
 /* Two readers of one input would each get a part of it. */

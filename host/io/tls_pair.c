@@ -122,7 +122,7 @@ static int load_key(SSL_CTX *context, const struct weir_tls_pair *pair, X509 *x,
                     struct weir_err *reterr)
 {
     const char *path = pair->key != NULL ? pair->key : pair->certificate;
-    EVP_PKEY *key;
+    EVP_PKEY *key = NULL; /* for gcc under TSan, which does not see that an error leaves first */
     struct stat info;
     int rc = read_key(path, &key, &info, reterr);
     if (rc < 0)

@@ -3,11 +3,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "core/stage.h"
 #include "core/worker.h"
 #include "io/sink.h"
 #include "io/writer.h"
+
+#define LOOK_AGAIN_NS (100 * WEIR_NS_PER_MS)
 
 struct shared { /* by the workers of a stage */
     struct weir_sink sink;
@@ -28,6 +31,7 @@ struct write_sink {
     struct weir_write *spare;   /* an empty one, so that not each batch allocates */
     size_t submitted;           /* handed over and not back */
     struct weir_timer flush;
+    uint64_t due_ns;            /* when `filling` leaves at the latest */
     struct weir_strbuf scratch;
 };
 
@@ -88,10 +92,26 @@ static void submit(struct write_sink *k)
     weir_writer_submit(k->shared->writer, wr);
 }
 
+/* The host stops, or this worker leaves: nobody comes to fill a batch. */
+static bool is_leaving(const struct write_sink *k)
+{
+    return atomic_load_explicit(&k->h.seat->worker->orders, memory_order_acquire) != 0;
+}
+
+/* Looks in between whether it is still worth waiting for more. */
+static bool wait_for_more(struct write_sink *k)
+{
+    struct weir_worker *w = k->h.seat->worker;
+    uint64_t look_ns = w->now_ns + LOOK_AGAIN_NS;
+    return weir_timer_set(w, &k->flush, look_ns < k->due_ns ? look_ns : k->due_ns) == WEIR_OK;
+}
+
 static void on_flush(struct weir_timer *t)
 {
     struct write_sink *k = WEIR_LIST_ENTRY(t, struct write_sink, flush);
-    if (k->filling != NULL)
+    if (k->filling == NULL)
+        return;
+    if (k->h.seat->worker->now_ns >= k->due_ns || is_leaving(k) || !wait_for_more(k))
         submit(k);
 }
 
@@ -102,12 +122,18 @@ static void submit_if_due(struct write_sink *k)
     struct weir_seat *seat = k->h.seat;
     if (k->filling == NULL)
         return;
-    bool no_more = seat->running >= seat->stage->concurrency;
-    if (s->flush_after_ns == 0 ? k->submitted == 0 : no_more || k->filling->bytes.len >= s->buffer)
+    if (s->flush_after_ns == 0) {
+        if (k->submitted == 0)
+            submit(k);
+        return;
+    }
+    if (seat->running >= seat->stage->concurrency || k->filling->bytes.len >= s->buffer || is_leaving(k)) {
         submit(k);
-    else if (s->flush_after_ns != 0 && k->flush.slot == 0 &&
-             weir_timer_set(seat->worker, &k->flush, seat->worker->now_ns + s->flush_after_ns) < 0)
-        submit(k); /* better early than never */
+    } else if (k->flush.slot == 0) {
+        k->due_ns = seat->worker->now_ns + s->flush_after_ns;
+        if (!wait_for_more(k))
+            submit(k); /* better early than never */
+    }
 }
 
 static void on_done(uv_async_t *wake)

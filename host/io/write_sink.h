@@ -4,7 +4,7 @@
  *   handle ─> filling ──submit──> writer ──wake──> ended      events are `running` all the way, so `concurrency` bounds them
  *
  * A batch leaves when it has `buffer` bytes, when it is `flush_after` old, when the stage may begin no more events (else nothing would
- * ever fill it), and, without flush_after, as soon as the one before has come back. */
+ * ever fill it), when the host stops, and, without flush_after, as soon as the one before has come back. */
 #ifndef WEIR_IO_WRITE_SINK_H
 #define WEIR_IO_WRITE_SINK_H
 
