@@ -1,5 +1,6 @@
-/* weir.shared(name): handles of shared tables (core/shared_table.h) and what can be done with one key. A value goes in and out as one that an
- * event carries does: encoded here, before the table is touched, and decoded here, after it was. */
+/* weir.shared(name): handles of shared tables (core/shared_table.h) and what can be done with one key. A
+ * value goes in and out as one that an event carries does: encoded here, before the table is touched, and
+ * decoded here, after it was. */
 #include <lauxlib.h>
 #include <math.h>
 #include <stdio.h>
@@ -27,7 +28,8 @@ WEIR_L_RAISES static struct weir_shared_ud *check_handle(lua_State *L, const cha
 {
     struct weir_shared_ud *u = luaL_testudata(L, 1, handle_meta);
     if (u == NULL)
-        luaL_error(L, "weir.shared: call it as t:%s(...), with a colon, t being what weir.shared(name) gave", method);
+        luaL_error(L, "weir.shared: call it as t:%s(...), with a colon, t being what weir.shared(name) gave",
+                   method);
     return u;
 }
 
@@ -35,7 +37,8 @@ WEIR_L_RAISES struct weir_shared_table *weir_shared_ud_check(lua_State *L, const
 {
     struct weir_shared_ud *u = check_handle(L, method);
     if (u->table == NULL || weir_vm_of(L)->phase == WEIR_VM_LOADING)
-        luaL_error(L, "t:%s can't be used while the script is being loaded; use it in init or in a handler", method);
+        luaL_error(L, "t:%s can't be used while the script is being loaded; use it in init or in a handler",
+                   method);
     return u->table;
 }
 
@@ -48,7 +51,8 @@ WEIR_L_RAISES void weir_shared_ud_key(lua_State *L, const char *method, struct w
         ret->key.bytes = lua_tolstring(L, 2, &len);
         ret->key.is_int = false;
         if (len > WEIR_SHARED_KEY_MAX)
-            luaL_error(L, "t:%s: the key has %d bytes, at most %d are allowed", method, (int)len, (int)WEIR_SHARED_KEY_MAX);
+            luaL_error(L, "t:%s: the key has %d bytes, at most %d are allowed", method, (int)len,
+                       (int)WEIR_SHARED_KEY_MAX);
         ret->key.len = (uint32_t)len;
         return;
     case LUA_TNUMBER:
@@ -62,7 +66,9 @@ WEIR_L_RAISES void weir_shared_ud_key(lua_State *L, const char *method, struct w
     }
     bool nil = lua_isnoneornil(L, 2);
     luaL_error(L, "t:%s: the key must be a string or an integer, it is %s%s", method, nil ? "" : "a ",
-               nil ? "nil" : lua_type(L, 2) == LUA_TNUMBER ? "float" : luaL_typename(L, 2));
+               nil                             ? "nil"
+               : lua_type(L, 2) == LUA_TNUMBER ? "float"
+                                               : luaL_typename(L, 2));
 }
 
 WEIR_L_RAISES struct weir_value_box *weir_shared_ud_box(lua_State *L)
@@ -144,7 +150,8 @@ WEIR_L_RAISES static uint64_t read_options(lua_State *L, int idx, const char *me
     if (lua_isnoneornil(L, idx))
         return ttl;
     if (!lua_istable(L, idx))
-        luaL_error(L, "t:%s: the options must be a table such as {ttl = 60}, they are a %s", method, luaL_typename(L, idx));
+        luaL_error(L, "t:%s: the options must be a table such as {ttl = 60}, they are a %s", method,
+                   luaL_typename(L, idx));
     lua_pushnil(L);
     while (lua_next(L, idx)) {
         const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
@@ -245,7 +252,8 @@ WEIR_L_RAISES static int l_incr(lua_State *L)
     struct weir_shared_key_arg k;
     struct weir_value now;
     weir_shared_ud_key(L, "incr", &k);
-    struct weir_value by = read_number(L, 3, 1, "what is added"), init = read_number(L, 4, 0, "the first value");
+    struct weir_value by = read_number(L, 3, 1, "what is added"),
+                      init = read_number(L, 4, 0, "the first value");
     int rc = weir_shared_table_incr(t, &k.key, by, init, read_options(L, 5, "incr"), &now);
     if (rc != WEIR_OK)
         return push_outcome(L, rc);
@@ -329,7 +337,8 @@ WEIR_L_RAISES static int l_clear(lua_State *L)
 WEIR_L_RAISES static int l_tostring(lua_State *L)
 {
     const struct weir_shared_ud *u = check_handle(L, "tostring");
-    lua_pushfstring(L, "weir.shared: %s", u->table != NULL ? weir_shared_table_name(u->table) : "(being loaded)");
+    lua_pushfstring(L, "weir.shared: %s",
+                    u->table != NULL ? weir_shared_table_name(u->table) : "(being loaded)");
     return 1;
 }
 
@@ -341,7 +350,8 @@ WEIR_L_RAISES static int unknown_table(lua_State *L, const char *name, const cha
     struct weir_nearest near;
     luaL_Buffer b;
     if (strlen(name) > WEIR_NEAREST_MAX)
-        return luaL_error(L, "weir.shared: there is no shared table of that name: it has more than %d bytes", WEIR_NEAREST_MAX);
+        return luaL_error(L, "weir.shared: there is no shared table of that name: it has more than %d bytes",
+                          WEIR_NEAREST_MAX);
     weir_nearest_init(&near, name);
     luaL_buffinit(L, &b);
     for (size_t i = 0; i < count; i++) {
@@ -358,7 +368,8 @@ WEIR_L_RAISES static int unknown_table(lua_State *L, const char *name, const cha
         lua_pushfstring(L, "; did you mean '%s'?", best);
     else
         lua_pushliteral(L, "");
-    return luaL_error(L, "weir.shared: there is no shared table '%s'; %s%s", name, lua_tostring(L, -2), lua_tostring(L, -1));
+    return luaL_error(L, "weir.shared: there is no shared table '%s'; %s%s", name, lua_tostring(L, -2),
+                      lua_tostring(L, -1));
 }
 
 enum { NAMES_MAX = WEIR_SHARED_TABLES_MAX };
@@ -377,7 +388,8 @@ WEIR_L_RAISES static void check_declared(lua_State *L, const struct weir_app *ap
     unknown_table(L, name, names, app->shared_count);
 }
 
-WEIR_L_RAISES static struct weir_shared_table *find_table(lua_State *L, struct weir_shared_tables *set, const char *name)
+WEIR_L_RAISES static struct weir_shared_table *find_table(lua_State *L, struct weir_shared_tables *set,
+                                                          const char *name)
 {
     struct weir_shared_table *t = NULL;
     struct weir_err err;
@@ -385,7 +397,8 @@ WEIR_L_RAISES static struct weir_shared_table *find_table(lua_State *L, struct w
     if (rc == WEIR_E_NOTFOUND) {
         const char *names[NAMES_MAX];
         size_t n = 0;
-        for (struct weir_shared_table *one; n < NAMES_MAX && (one = weir_shared_tables_at(set, n)) != NULL; n++)
+        for (struct weir_shared_table *one; n < NAMES_MAX && (one = weir_shared_tables_at(set, n)) != NULL;
+             n++)
             names[n] = weir_shared_table_name(one);
         unknown_table(L, name, names, n);
     }
@@ -443,7 +456,8 @@ WEIR_L_RAISES void weir_api_shared_open(lua_State *L)
                                        {"pairs", weir_shared_l_pairs},
                                        {"watch", weir_shared_l_watch},
                                        {NULL, NULL}};
-    static const luaL_Reg meta[] = {{"__tostring", l_tostring}, {NULL, NULL}}, box[] = {{"__gc", l_empty}, {NULL, NULL}};
+    static const luaL_Reg meta[] = {{"__tostring", l_tostring}, {NULL, NULL}},
+                          box[] = {{"__gc", l_empty}, {NULL, NULL}};
     weir_shared_walk_open(L);
     make_meta(L, box_meta, box);
     lua_pop(L, 1);

@@ -1,5 +1,6 @@
-/* t:pairs() and t:keys(): the table is copied shard by shard as the walk goes on, so each shard is seen as it was at one moment, and the memory
- * for it is one shard's, not the table's. The copies are userdata, so they count against the VM's limit. */
+/* t:pairs() and t:keys(): the table is copied shard by shard as the walk goes on, so each shard is seen as it
+ * was at one moment, and the memory for it is one shard's, not the table's. The copies are userdata, so they
+ * count against the VM's limit. */
 #include <lauxlib.h>
 #include <string.h>
 
@@ -159,7 +160,8 @@ WEIR_L_RAISES void weir_shared_walk_open(lua_State *L)
     static const struct {
         const char *name;
         luaL_Reg functions[3];
-    } metas[] = {{walk_meta, {{"__close", l_close_walk}, {NULL, NULL}}}, {copy_meta, {{"__gc", l_drop_copy}, {NULL, NULL}}}};
+    } metas[] = {{walk_meta, {{"__close", l_close_walk}, {NULL, NULL}}},
+                 {copy_meta, {{"__gc", l_drop_copy}, {NULL, NULL}}}};
     for (size_t i = 0; i < sizeof metas / sizeof metas[0]; i++) {
         luaL_newmetatable(L, metas[i].name);
         luaL_setfuncs(L, metas[i].functions, 0);

@@ -2,7 +2,8 @@
  *
  *   begin ──> suspended ──(told: written)──> continues with the value that is there then
  *                 │  └──(told: another time to live)──> begins again
- *                 └──(timer)── timeout: ends the watch, continues │ the entry is due: looking at it takes it out, which tells
+ *                 └──(timer)── timeout: ends the watch, continues │ the entry is due: looking at it takes it
+ * out, which tells
  *
  * A call that is cancelled while the message is on its way is an orphan until it comes. */
 #include <lauxlib.h>
@@ -22,9 +23,9 @@ struct waiting {
     struct weir_wait wait;
     struct weir_timer timer;
     struct weir_shared_watch *watch;
-    uint64_t until_ns;    /* UINT64_MAX: no timeout */
-    bool cancelled;       /* the message still comes */
-    bool *ret_timed_out;  /* on the call's stack, which is there as long as it is not cancelled */
+    uint64_t until_ns;   /* UINT64_MAX: no timeout */
+    bool cancelled;      /* the message still comes */
+    bool *ret_timed_out; /* on the call's stack, which is there as long as it is not cancelled */
 };
 
 enum { TIMEOUT = 3, KNOWN, RESULT }; /* on the stack of a call of watch, after the table and the key */
@@ -92,7 +93,8 @@ static void on_timer(struct weir_timer *timer)
             return; /* it changed just now, and the message is on its way */
         *w->ret_timed_out = true;
         finish(w);
-    } else if (weir_shared_table_ttl(watch->table, &key, &left) == WEIR_OK) { /* else it has expired, and we are told */
+    } else if (weir_shared_table_ttl(watch->table, &key, &left) ==
+               WEIR_OK) { /* else it has expired, and we are told */
         if (!set_timer(w, left == 0 ? 0 : now + left) && weir_shared_watch_end(watch))
             finish(w);
     }
@@ -133,7 +135,8 @@ WEIR_L_RAISES static int l_watched(lua_State *L, int status, lua_KContext ctx)
 }
 
 /* NULL: no memory. */
-static struct waiting *make_waiting(struct weir_shared_table *t, const struct weir_shared_key *key, struct weir_worker *worker)
+static struct waiting *make_waiting(struct weir_shared_table *t, const struct weir_shared_key *key,
+                                    struct weir_worker *worker)
 {
     struct waiting *w = weir_calloc(1, sizeof *w);
     if (w == NULL)
@@ -150,7 +153,8 @@ static struct waiting *make_waiting(struct weir_shared_table *t, const struct we
     return w;
 }
 
-/* Begins to wait, unless the value is another than `known` already. Whether it waits; if not, it is gone. Never raises. */
+/* Begins to wait, unless the value is another than `known` already. Whether it waits; if not, it is gone.
+ * Never raises. */
 static bool begin(struct waiting *w, const struct weir_value *known, bool *ret_memory)
 {
     struct weir_value now;
@@ -159,7 +163,8 @@ static bool begin(struct waiting *w, const struct weir_value *known, bool *ret_m
     bool other = known != NULL && weir_value_equal(now, *known) != 1;
     weir_value_unref(now);
     *ret_memory = other || set_timer(w, expires_ns);
-    if ((!other && *ret_memory) || !weir_shared_watch_end(w->watch)) /* told already: the message ends the wait */
+    if ((!other && *ret_memory) ||
+        !weir_shared_watch_end(w->watch)) /* told already: the message ends the wait */
         return true;
     free_waiting(w);
     return false;

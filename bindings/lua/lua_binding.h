@@ -2,6 +2,7 @@
 #ifndef WEIR_LUA_BINDING_H
 #define WEIR_LUA_BINDING_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
@@ -17,6 +18,7 @@ struct weir_lua_options {
     const char *folder;      /* the application's: where `require` looks, and where reply{file=} is rooted */
     const char **libs;       /* {"safe"}, {"all"}, or names of libraries */
     size_t lib_count;
+    bool blocking;           /* its pool is `blocking: true`; else libraries that block are worth a warning */
     size_t memory;           /* bytes per VM */
     struct weir_watch_limits limits; /* of a call; its cpu is that of loading and of init, too */
     const struct weir_conf *config; /* for init(ctx).config; NULL: an empty table */

@@ -37,9 +37,11 @@ int weir_lua_maker_create(const struct weir_lua_options *options, struct weir_ha
 {
     struct weir_lua_script *s;
     int rc = open_script(options, &s, reterr);
-    if (rc == WEIR_OK)
-        *ret = (struct weir_handler_maker){.make = make, .destroy = destroy, .self = s};
-    return rc;
+    if (rc != WEIR_OK)
+        return rc;
+    weir_sandbox_warn(options);
+    *ret = (struct weir_handler_maker){.make = make, .destroy = destroy, .self = s};
+    return WEIR_OK;
 }
 
 int weir_lua_check(const struct weir_lua_options *options, struct weir_err *reterr)

@@ -9,9 +9,9 @@
 /* Marks a module that is being loaded. */
 static char loading;
 
-WEIR_L_RAISES static void check_name(lua_State *L, const char *name)
+WEIR_L_RAISES static void check_name(lua_State *L, const char *name, size_t len)
 {
-    bool good = *name != '\0' && *name != '.' && strstr(name, "..") == NULL;
+    bool good = *name != '\0' && *name != '.' && strstr(name, "..") == NULL && strlen(name) == len;
     for (const char *at = name; good && *at != '\0'; at++)
         good = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9') ||
                strchr("_-.", *at) != NULL;
@@ -129,6 +129,24 @@ WEIR_L_RAISES static int l_require_end(lua_State *L, int status, lua_KContext ct
     return 1;
 }
 
+/* Modules of LuaRocks that a handler would have blocked its worker with, and what does their work here. */
+static const char *instead_of(const char *name)
+{
+    static const struct {
+        const char *module, *use;
+    } known[] = {
+        {"socket", "weir.tcp"},       {"socket.http", "weir.http"}, {"http.request", "weir.http"}, {"ssl", "weir.tcp"},
+        {"ssl.https", "weir.http"},   {"cjson", "weir.json"},       {"cjson.safe", "weir.json"},   {"dkjson", "weir.json"},
+        {"json", "weir.json"},        {"lfs", "weir.fs"},           {"posix", "weir.fs"},          {"luv", "the `weir` table"},
+        {"cqueues", "coroutines"},    {"rex_pcre", "weir.re"},      {"lrexlib", "weir.re"},        {"MessagePack", "weir.msgpack"},
+        {"bit", "Lua 5.4's operators"}, {"bit32", "Lua 5.4's operators"}, {"ffi", "a stage with `plugin:`"},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (strcmp(known[i].module, name) == 0)
+            return known[i].use;
+    return NULL;
+}
+
 /* Pushes the loader and its arguments; returns how many. */
 WEIR_L_RAISES static int push_loader(lua_State *L, const char *name)
 {
@@ -144,13 +162,15 @@ WEIR_L_RAISES static int push_loader(lua_State *L, const char *name)
         return 2;
     }
     const char *folder = weir_vm_of(L)->script->folder;
-    return luaL_error(L, "require: there is no module '%s': neither %s/%s nor %s/%s", name, folder, file,
-                      folder, init);
+    const char *use = instead_of(name);
+    return luaL_error(L, "require: there is no module '%s': neither %s/%s nor %s/%s%s%s", name, folder, file,
+                      folder, init, use != NULL ? "; use " : "", use != NULL ? use : "");
 }
 
 WEIR_L_RAISES static int l_require(lua_State *L)
 {
-    const char *name = luaL_checkstring(L, NAME);
+    size_t len;
+    const char *name = luaL_checklstring(L, NAME, &len);
     lua_settop(L, NAME);
     lua_rawgeti(L, LUA_REGISTRYINDEX, weir_vm_of(L)->loaded_ref);
     lua_pushvalue(L, NAME);
@@ -160,7 +180,7 @@ WEIR_L_RAISES static int l_require(lua_State *L)
     if (type != LUA_TNIL)
         return 1;
     lua_settop(L, LOADED);
-    check_name(L, name);
+    check_name(L, name, len);
     push_mark(L);
     int args = push_loader(L, name);
     lua_rotate(L, RESULT, args + 1); /* under the texts of its paths */

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "lua/lib.h"
 
 enum { SOURCE_MAX = 8 << 20 }; /* bytes of one Lua file */
 
@@ -181,9 +182,9 @@ static int load_text(lua_State *L, const char *folder, const char *path, const c
         path += prefix + 1;
     const char *from = skip_first_line(text, &len);
     if (snprintf(name, sizeof name, "@%s", path) < (int)sizeof name)
-        return luaL_loadbufferx(L, from, len, name, "t");
+        return weir_lib_load_text(L, from, len, name);
     lua_pushfstring(L, "@%s", path);
-    int status = luaL_loadbufferx(L, from, len, lua_tostring(L, -1), "t");
+    int status = weir_lib_load_text(L, from, len, lua_tostring(L, -1));
     lua_remove(L, -2);
     return status;
 }

@@ -1,5 +1,5 @@
-/* bindings/lua/shared_ud.h - what the parts of weir.shared have in common: handles of tables, keys, and values that are on their way into
- * Lua. Owner and threads: the VM's. */
+/* bindings/lua/shared_ud.h - what the parts of weir.shared have in common: handles of tables, keys, and
+ * values that are on their way into Lua. Owner and threads: the VM's. */
 #ifndef WEIR_LUA_SHARED_UD_H
 #define WEIR_LUA_SHARED_UD_H
 
@@ -12,7 +12,8 @@ struct weir_shared_ud {
     struct weir_shared_table *table; /* NULL: the script is only being loaded */
 };
 
-/* Holds a value's reference while pushing it may raise. One lives in each VM, at an upvalue of the methods; when that is in use, another is made. */
+/* Holds a value's reference while pushing it may raise. One lives in each VM, at an upvalue of the methods;
+ * when that is in use, another is made. */
 struct weir_value_box {
     struct weir_value value;
 };
@@ -23,7 +24,8 @@ struct weir_shared_key_arg {
     int64_t integer;
 };
 
-/* The table of the handle at 1; raises when it is none, and while the script is being loaded. `method` is for messages. */
+/* The table of the handle at 1; raises when it is none, and while the script is being loaded. `method` is for
+ * messages. */
 WEIR_L_RAISES struct weir_shared_table *weir_shared_ud_check(lua_State *L, const char *method);
 /* The key at 2, valid while it stays there. */
 WEIR_L_RAISES void weir_shared_ud_key(lua_State *L, const char *method, struct weir_shared_key_arg *ret);

@@ -58,7 +58,7 @@ static void draw_one(const json_t *f, struct weir_strbuf *out)
         weir_strbuf_addf(out, "    event: %s\n", text);
     else
         weir_strbuf_addf(out, "    event: not kept, %lld bytes\n", int_at(f, "event_bytes"));
-    free(text);
+    free(text); /* jansson made it */
 }
 
 static int draw(const struct weir_strbuf *body)

@@ -9,8 +9,17 @@
 #include "cli/command.h"
 #include "config/app.h"
 #include "config/nearest.h"
+#include "io/file_sink.h"
+#include "io/file_source.h"
+#include "io/generator_source.h"
 #include "io/http_source.h"
 #include "io/null_sink.h"
+#include "io/stdin_source.h"
+#include "io/stdout_sink.h"
+#include "io/tcp_sink.h"
+#include "io/timer_source.h"
+#include "io/udp_sink.h"
+#include "io/udp_source.h"
 #include "loader/registry.h"
 #include "lua/lua_binding.h"
 
@@ -43,6 +52,7 @@ static struct weir_lua_options lua_options(const struct weir_app *app, const str
                                      .folder = app->folder,
                                      .libs = stage->libs,
                                      .lib_count = stage->lib_count,
+                                     .blocking = app->pools[stage->pool_index].blocking,
                                      .memory = stage->memory,
                                      .limits = {.slice_ns = stage->slice_ns,
                                                 .stall_ns = stage->stall_ns,
@@ -155,8 +165,19 @@ static void ignore_sigpipe(void)
 
 int main(int argc, char **argv)
 {
-    const struct weir_source_type sources[] = {{&weir_http_source_type, weir_http_source_open}};
-    const struct weir_sink_type sinks[] = {{&weir_null_sink_type, weir_null_sink_open}};
+    const struct weir_source_type sources[] = {
+        {&weir_http_source_type, weir_http_source_open},
+        {&weir_udp_source_type, weir_udp_source_open},
+        {&weir_timer_source_type, weir_timer_source_open},
+        {&weir_generator_source_type, weir_generator_source_open},
+        {&weir_stdin_source_type, weir_stdin_source_open},
+        {&weir_file_source_type, weir_file_source_open},
+    };
+    const struct weir_sink_type sinks[] = {
+        {&weir_null_sink_type, weir_null_sink_open},     {&weir_file_sink_type, weir_file_sink_open},
+        {&weir_stdout_sink_type, weir_stdout_sink_open}, {&weir_tcp_sink_type, weir_tcp_sink_open},
+        {&weir_udp_sink_type, weir_udp_sink_open},
+    };
     const struct weir_registry registry = {
         .sources = sources,
         .source_count = sizeof sources / sizeof sources[0],

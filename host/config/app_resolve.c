@@ -92,7 +92,8 @@ static void check_requests(struct weir_app_build *b, const struct weir_app_stage
                                 st->name);
 }
 
-/* Stages behind a source with streams keep the order within each, unless they say `order_by: none` or take the newest first. */
+/* Handlers behind a source with streams keep the order within each, unless they say `order_by: none` or take the newest first. Sinks don't:
+ * they gather events before they end them, one at a time of a stream would be slow. */
 static void keep_streams(struct weir_app_build *b, const struct weir_app_stage *st)
 {
     const struct weir_app_type *type =
@@ -103,7 +104,7 @@ static void keep_streams(struct weir_app_build *b, const struct weir_app_stage *
         for (size_t e = 0; e < st->ports[i].edge_count; e++) {
             size_t target = st->ports[i].edges[e].target;
             struct weir_app_stage *behind = target < b->app->stage_count ? &b->app->stages[target] : NULL;
-            if (behind != NULL && behind->order_by == NULL && behind->order == WEIR_ORDER_FIFO)
+            if (behind != NULL && behind->kind != WEIR_APP_SINK && behind->order_by == NULL && behind->order == WEIR_ORDER_FIFO)
                 behind->order_by = "source";
         }
     }

@@ -10,22 +10,23 @@
 
 enum { BUCKETS = 256, LANES = 32, LINE = 64 };
 
-/* What one lane has counted. Two threads may write to a lane, so additions are atomic; mostly one does, so they are cheap. */
+/* What one lane has counted. Two threads may write to a lane, so additions are atomic; mostly one does, so
+ * they are cheap. */
 struct cell {
-    void *block;             /* [const] what was allocated for it; NULL: it is part of its series */
-    _Atomic int64_t whole;   /* [atomic relaxed] counts order nothing, here and below */
-    _Atomic uint64_t part;   /* [atomic relaxed] the bits of a double */
+    void *block;           /* [const] what was allocated for it; NULL: it is part of its series */
+    _Atomic int64_t whole; /* [atomic relaxed] counts order nothing, here and below */
+    _Atomic uint64_t part; /* [atomic relaxed] the bits of a double */
     _Atomic uint64_t buckets[];
 };
 
 struct weir_metric_series {
-    struct weir_metric *metric;                  /* [const] */
-    _Atomic(struct weir_metric_series *) next;   /* [atomic acq/rel] written once */
-    struct weir_metric_series *chain;            /* [mu] */
-    char *values;                                /* [const] each with its NUL, in the order of the metric's label names */
-    size_t values_len;                           /* [const] */
-    _Atomic(struct cell *) cells[LANES];         /* [atomic acq/rel] made when the lane first counts */
-    struct cell *own;                            /* [const] what counts when no memory is left for a cell, and what a gauge is set in */
+    struct weir_metric *metric;                /* [const] */
+    _Atomic(struct weir_metric_series *) next; /* [atomic acq/rel] written once */
+    struct weir_metric_series *chain;          /* [mu] */
+    char *values;      /* [const] each with its NUL, in the order of the metric's label names */
+    size_t values_len; /* [const] */
+    _Atomic(struct cell *) cells[LANES]; /* [atomic acq/rel] made when the lane first counts */
+    struct cell *own; /* [const] what counts when no memory is left for a cell, and what a gauge is set in */
 };
 
 struct weir_metric {
@@ -51,8 +52,9 @@ struct weir_metrics {
     struct weir_metric *table[BUCKETS];
 };
 
-static const double default_bounds[] = {0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
-                                        0.05,    0.1,      0.25,    0.5,    1,       2.5,    5,     10};
+static const double default_bounds[] = {0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001,
+                                        0.0025,  0.005,    0.01,    0.025,  0.05,    0.1,    0.25,
+                                        0.5,     1,        2.5,     5,      10};
 
 /* --- Making --- */
 
@@ -85,7 +87,8 @@ static void free_metric(struct weir_metric *f)
 {
     if (f == NULL)
         return;
-    for (struct weir_metric_series *s = atomic_load_explicit(&f->first, memory_order_acquire), *next; s != NULL; s = next) {
+    for (struct weir_metric_series *s = atomic_load_explicit(&f->first, memory_order_acquire), *next;
+         s != NULL; s = next) {
         next = atomic_load_explicit(&s->next, memory_order_acquire);
         free_series(s);
     }
@@ -100,7 +103,8 @@ void weir_metrics_destroy(struct weir_metrics *m)
 {
     if (m == NULL)
         return;
-    for (struct weir_metric *f = atomic_load_explicit(&m->first, memory_order_acquire), *next; f != NULL; f = next) {
+    for (struct weir_metric *f = atomic_load_explicit(&m->first, memory_order_acquire), *next; f != NULL;
+         f = next) {
         next = atomic_load_explicit(&f->next, memory_order_acquire);
         free_metric(f);
     }
@@ -176,7 +180,8 @@ static bool identify(const struct weir_metric_spec *spec, struct identity *ret)
     size_t len = strlen(spec->name), total = strlen("_total");
     bool has = len >= total && strcmp(spec->name + len - total, "_total") == 0;
     bool add = spec->type == WEIR_METRIC_COUNTER && !has;
-    (void)snprintf(ret->name, sizeof ret->name, "%s%s", spec->name, add ? "_total" : ""); /* its length was checked */
+    (void)snprintf(ret->name, sizeof ret->name, "%s%s", spec->name,
+                   add ? "_total" : ""); /* its length was checked */
     for (size_t i = 0; i < spec->label_count; i++)
         ret->sorted[i] = spec->labels[i];
     if (spec->label_count > 1)
@@ -192,10 +197,12 @@ static struct weir_metric *make_metric(const struct weir_metric_spec *spec, cons
     if (f == NULL)
         return NULL;
     const double *bounds = spec->bounds != NULL ? spec->bounds : default_bounds;
-    size_t bound_count = spec->bounds != NULL ? spec->bound_count : sizeof default_bounds / sizeof default_bounds[0];
+    size_t bound_count =
+        spec->bounds != NULL ? spec->bound_count : sizeof default_bounds / sizeof default_bounds[0];
     f->type = spec->type;
     f->name = weir_strdup(id->name);
-    f->help = weir_strdup(spec->help != NULL && *spec->help != '\0' ? spec->help : "Made by a script of the application.");
+    f->help = weir_strdup(spec->help != NULL && *spec->help != '\0' ? spec->help
+                                                                    : "Made by a script of the application.");
     f->label_names = weir_strndup(id->names, id->names_len);
     f->label_names_len = id->names_len;
     f->label_count = spec->label_count;
@@ -230,7 +237,8 @@ static struct weir_metric *find_metric_locked(const struct weir_metrics *m, cons
     return f;
 }
 
-static struct weir_metric_series *find_series_locked(const struct weir_metric *f, const char *values, size_t len)
+static struct weir_metric_series *find_series_locked(const struct weir_metric *f, const char *values,
+                                                     size_t len)
 {
     struct weir_metric_series *s = f->table[hash_bytes(values, len)];
     while (s != NULL && (s->values_len != len || memcmp(s->values, values, len) != 0))
@@ -264,21 +272,24 @@ static const char *list_names(const char *names, size_t count, char out[256])
     size_t n = 0;
     (void)snprintf(out, 256, "no labels");
     for (size_t i = 0; i < count && n < 200; i++, names += strlen(names) + 1) {
-        int more = snprintf(out + n, 256 - n, "%s%.60s", i == 0 ? count == 1 ? "the label " : "the labels " : ", ", names);
+        int more = snprintf(out + n, 256 - n, "%s%.60s",
+                            i == 0 ? count == 1 ? "the label " : "the labels " : ", ", names);
         n += more > 0 ? (size_t)more : 0;
     }
     return out;
 }
 
-static int check_same(const struct weir_metric *f, const struct weir_metric_spec *spec, const struct identity *id, struct weir_err *reterr)
+static int check_same(const struct weir_metric *f, const struct weir_metric_spec *spec,
+                      const struct identity *id, struct weir_err *reterr)
 {
     char have[256], want[256];
     if (f->type != spec->type)
-        return weir_err_set(reterr, WEIR_E_EXISTS, "%s '%s': there is a %s of that name", weir_metric_type_text(spec->type), spec->name,
-                            weir_metric_type_text(f->type));
+        return weir_err_set(reterr, WEIR_E_EXISTS, "%s '%s': there is a %s of that name",
+                            weir_metric_type_text(spec->type), spec->name, weir_metric_type_text(f->type));
     if (f->label_names_len != id->names_len || memcmp(f->label_names, id->names, id->names_len) != 0)
-        return weir_err_set(reterr, WEIR_E_EXISTS, "%s '%s' has %s, not %s", weir_metric_type_text(spec->type), spec->name,
-                            list_names(f->label_names, f->label_count, have), list_names(id->names, spec->label_count, want));
+        return weir_err_set(
+            reterr, WEIR_E_EXISTS, "%s '%s' has %s, not %s", weir_metric_type_text(spec->type), spec->name,
+            list_names(f->label_names, f->label_count, have), list_names(id->names, spec->label_count, want));
     if (spec->bounds != NULL && (f->bound_count != spec->bound_count ||
                                  memcmp(f->bounds, spec->bounds, f->bound_count * sizeof *f->bounds) != 0))
         return weir_err_set(reterr, WEIR_E_EXISTS, "histogram '%s' has other buckets", spec->name);
@@ -309,12 +320,14 @@ static int look_other_locked(struct weir_metric *f, struct spares *spare, struct
     return WEIR_OK;
 }
 
-static int look_locked(struct weir_metrics *m, const struct weir_metric_spec *spec, const struct identity *id, struct spares *spare,
-                       struct weir_metric **ret_metric, struct weir_metric_series **ret, bool *ret_other, struct weir_err *reterr)
+static int look_locked(struct weir_metrics *m, const struct weir_metric_spec *spec, const struct identity *id,
+                       struct spares *spare, struct weir_metric **ret_metric, struct weir_metric_series **ret,
+                       bool *ret_other, struct weir_err *reterr)
 {
     struct weir_metric *f = find_metric_locked(m, id->name);
     if (f == NULL && m->count == WEIR_METRIC_COUNT_MAX)
-        return weir_err_set(reterr, WEIR_E_LIMIT, "%s '%s': there are %d metrics already, and may not be more",
+        return weir_err_set(reterr, WEIR_E_LIMIT,
+                            "%s '%s': there are %d metrics already, and may not be more",
                             weir_metric_type_text(spec->type), spec->name, WEIR_METRIC_COUNT_MAX);
     if (f == NULL && spare->metric == NULL)
         return NEED_METRIC;
@@ -350,8 +363,9 @@ static struct weir_metric_series *make_other(struct weir_metric *f)
     return make_series(f, values, f->label_count * sizeof "other");
 }
 
-static int get_identified(struct weir_metrics *m, const struct weir_metric_spec *spec, const struct identity *id,
-                          struct weir_metric_series **ret, bool *ret_other, struct weir_err *reterr)
+static int get_identified(struct weir_metrics *m, const struct weir_metric_spec *spec,
+                          const struct identity *id, struct weir_metric_series **ret, bool *ret_other,
+                          struct weir_err *reterr)
 {
     struct spares spare = {NULL, NULL, NULL};
     for (;;) {
@@ -373,12 +387,14 @@ static int get_identified(struct weir_metrics *m, const struct weir_metric_spec 
         free_metric(spare.metric);
         free_series(spare.series);
         free_series(spare.other);
-        return rc > 0 ? weir_err_set(reterr, WEIR_E_NOMEM, "%s '%s': out of memory", weir_metric_type_text(spec->type), spec->name) : rc;
+        return rc > 0 ? weir_err_set(reterr, WEIR_E_NOMEM, "%s '%s': out of memory",
+                                     weir_metric_type_text(spec->type), spec->name)
+                      : rc;
     }
 }
 
-int weir_metrics_get(struct weir_metrics *m, const struct weir_metric_spec *spec, struct weir_metric_series **ret, bool *ret_other,
-                     struct weir_err *reterr)
+int weir_metrics_get(struct weir_metrics *m, const struct weir_metric_spec *spec,
+                     struct weir_metric_series **ret, bool *ret_other, struct weir_err *reterr)
 {
     struct identity id = {.names = NULL};
     struct weir_metric_series *s = NULL;
@@ -389,7 +405,8 @@ int weir_metrics_get(struct weir_metrics *m, const struct weir_metric_spec *spec
     if (identify(spec, &id))
         rc = get_identified(m, spec, &id, &s, &other, reterr);
     else
-        rc = weir_err_set(reterr, WEIR_E_NOMEM, "%s '%s': out of memory", weir_metric_type_text(spec->type), spec->name);
+        rc = weir_err_set(reterr, WEIR_E_NOMEM, "%s '%s': out of memory", weir_metric_type_text(spec->type),
+                          spec->name);
     weir_free(id.names);
     weir_free(id.values);
     if (rc < 0)
@@ -433,8 +450,8 @@ static uint64_t double_to_bits(double d)
 static void add_part(_Atomic uint64_t *part, double n)
 {
     uint64_t old = atomic_load_explicit(part, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(part, &old, double_to_bits(bits_to_double(old) + n), memory_order_relaxed,
-                                                  memory_order_relaxed))
+    while (!atomic_compare_exchange_weak_explicit(part, &old, double_to_bits(bits_to_double(old) + n),
+                                                  memory_order_relaxed, memory_order_relaxed))
         ; /* another one added in between */
 }
 

@@ -1,11 +1,13 @@
-/* core/metric.h - metrics that scripts make: counters, gauges and histograms by name and labels, summed when somebody asks.
+/* core/metric.h - metrics that scripts make: counters, gauges and histograms by name and labels, summed when
+ * somebody asks.
  *
- *   metrics ──> metric (a name, its type, its label names) ──> series (one for each set of label values) ──> cells, one per lane
+ *   metrics ──> metric (a name, its type, its label names) ──> series (one for each set of label values) ──>
+ * cells, one per lane
  *
- * Metrics and series are only ever added, so a handle is good for as long as the set is, and readers walk them without a lock. Workers write to
- * cells of their own (a lane is a worker's index), so two cores do not meet. The number of series is bounded: what is beyond it is counted in the
- * series whose labels are all `other`.
- * Owner: the graph. Threads: any, but for create and destroy. */
+ * Metrics and series are only ever added, so a handle is good for as long as the set is, and readers walk
+ * them without a lock. Workers write to cells of their own (a lane is a worker's index), so two cores do not
+ * meet. The number of series is bounded: what is beyond it is counted in the series whose labels are all
+ * `other`. Owner: the graph. Threads: any, but for create and destroy. */
 #ifndef WEIR_CORE_METRIC_H
 #define WEIR_CORE_METRIC_H
 
@@ -39,7 +41,8 @@ struct weir_metric_spec {
     const char *help; /* NULL: none given */
     const struct weir_metric_label *labels;
     size_t label_count;
-    const double *bounds; /* HISTOGRAM: upper bounds of its buckets, ascending, without +Inf; NULL: the default ones */
+    const double
+        *bounds; /* HISTOGRAM: upper bounds of its buckets, ascending, without +Inf; NULL: the default ones */
     size_t bound_count;
 };
 
@@ -47,14 +50,17 @@ int weir_metrics_create(struct weir_metrics **ret, struct weir_err *reterr);
 /* Nobody writes any more. Takes NULL. */
 void weir_metrics_destroy(struct weir_metrics *m);
 
-/* Whether name, labels and bounds are such as a metric may have: as Prometheus has them, and none of the host's own (`weir_`, `process_`). INVAL. */
+/* Whether name, labels and bounds are such as a metric may have: as Prometheus has them, and none of the
+ * host's own (`weir_`, `process_`). INVAL. */
 int weir_metric_check(const struct weir_metric_spec *spec, struct weir_err *reterr);
-/* The series of those labels, made if need be. A counter is named with `_total` at its end, whether `spec` says it or not. `*ret_other`: there are too
- * many, it is that of the rest. Errors: INVAL; EXISTS: the name has another type, other labels or other bounds; LIMIT; NOMEM. Keeps nothing of `spec`. */
-int weir_metrics_get(struct weir_metrics *m, const struct weir_metric_spec *spec, struct weir_metric_series **ret, bool *ret_other,
-                     struct weir_err *reterr);
+/* The series of those labels, made if need be. A counter is named with `_total` at its end, whether `spec`
+ * says it or not. `*ret_other`: there are too many, it is that of the rest. Errors: INVAL; EXISTS: the name
+ * has another type, other labels or other bounds; LIMIT; NOMEM. Keeps nothing of `spec`. */
+int weir_metrics_get(struct weir_metrics *m, const struct weir_metric_spec *spec,
+                     struct weir_metric_series **ret, bool *ret_other, struct weir_err *reterr);
 
-/* Adds to a counter (`n` at least 0) or a gauge. Integers are added exactly. `lane`: any number, best the worker's index. Never fails. */
+/* Adds to a counter (`n` at least 0) or a gauge. Integers are added exactly. `lane`: any number, best the
+ * worker's index. Never fails. */
 void weir_metric_add_int(struct weir_metric_series *s, unsigned lane, int64_t n);
 void weir_metric_add(struct weir_metric_series *s, unsigned lane, double n);
 /* Sets a gauge. */

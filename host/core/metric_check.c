@@ -33,13 +33,17 @@ static int check_name(const struct weir_metric_spec *spec, struct weir_err *rete
     static const char *const reserved[] = {"_bucket", "_count", "_sum"};
     const char *type = weir_metric_type_text(spec->type), *name = spec->name;
     if (!is_word(name) || strlen(name) > WEIR_METRIC_NAME_MAX)
-        return weir_err_set(reterr, WEIR_E_INVAL, "%s '%.80s': a name has letters, digits (not first) and _, at most %d of them", type, name,
-                            WEIR_METRIC_NAME_MAX);
+        return weir_err_set(reterr, WEIR_E_INVAL,
+                            "%s '%.80s': a name has letters, digits (not first) and _, at most %d of them",
+                            type, name, WEIR_METRIC_NAME_MAX);
     if (strncmp(name, "weir_", 5) == 0 || strncmp(name, "process_", 8) == 0)
-        return weir_err_set(reterr, WEIR_E_INVAL, "%s '%s': names that begin with weir_ or process_ are the host's", type, name);
+        return weir_err_set(reterr, WEIR_E_INVAL,
+                            "%s '%s': names that begin with weir_ or process_ are the host's", type, name);
     for (size_t i = 0; i < sizeof reserved / sizeof reserved[0]; i++)
         if (ends_in(name, reserved[i]))
-            return weir_err_set(reterr, WEIR_E_INVAL, "%s '%s': names that end in %s are those of a histogram's parts", type, name, reserved[i]);
+            return weir_err_set(reterr, WEIR_E_INVAL,
+                                "%s '%s': names that end in %s are those of a histogram's parts", type, name,
+                                reserved[i]);
     if (spec->type != WEIR_METRIC_COUNTER && ends_in(name, "_total"))
         return weir_err_set(reterr, WEIR_E_INVAL, "%s '%s': only counters' names end in _total", type, name);
     return WEIR_OK;
@@ -49,15 +53,18 @@ static int check_labels(const struct weir_metric_spec *spec, struct weir_err *re
 {
     const char *type = weir_metric_type_text(spec->type);
     if (spec->label_count > WEIR_METRIC_LABELS_MAX)
-        return weir_err_set(reterr, WEIR_E_INVAL, "%s '%s': %zu labels, at most %d are allowed", type, spec->name, spec->label_count,
-                            WEIR_METRIC_LABELS_MAX);
+        return weir_err_set(reterr, WEIR_E_INVAL, "%s '%s': %zu labels, at most %d are allowed", type,
+                            spec->name, spec->label_count, WEIR_METRIC_LABELS_MAX);
     for (size_t i = 0; i < spec->label_count; i++) {
         const char *label = spec->labels[i].name;
         if (!is_word(label) || strncmp(label, "__", 2) == 0 || strlen(label) > WEIR_METRIC_NAME_MAX)
-            return weir_err_set(reterr, WEIR_E_INVAL, "%s '%s': label '%.80s': a name has letters, digits (not first) and _, but no __ at its start",
+            return weir_err_set(reterr, WEIR_E_INVAL,
+                                "%s '%s': label '%.80s': a name has letters, digits (not first) and _, but "
+                                "no __ at its start",
                                 type, spec->name, label);
         if (strcmp(label, "le") == 0 || strcmp(label, "quantile") == 0)
-            return weir_err_set(reterr, WEIR_E_INVAL, "%s '%s': the label '%s' belongs to Prometheus", type, spec->name, label);
+            return weir_err_set(reterr, WEIR_E_INVAL, "%s '%s': the label '%s' belongs to Prometheus", type,
+                                spec->name, label);
     }
     return WEIR_OK;
 }
@@ -67,12 +74,14 @@ static int check_bounds(const struct weir_metric_spec *spec, struct weir_err *re
     if (spec->bounds == NULL)
         return WEIR_OK;
     if (spec->bound_count == 0 || spec->bound_count > WEIR_METRIC_BOUNDS_MAX)
-        return weir_err_set(reterr, WEIR_E_INVAL, "histogram '%s': it has 1 to %d buckets, not %zu", spec->name, WEIR_METRIC_BOUNDS_MAX,
-                            spec->bound_count);
+        return weir_err_set(reterr, WEIR_E_INVAL, "histogram '%s': it has 1 to %d buckets, not %zu",
+                            spec->name, WEIR_METRIC_BOUNDS_MAX, spec->bound_count);
     for (size_t i = 0; i < spec->bound_count; i++)
         if (!isfinite(spec->bounds[i]) || (i > 0 && spec->bounds[i] <= spec->bounds[i - 1]))
-            return weir_err_set(reterr, WEIR_E_INVAL, "histogram '%s': the bounds of its buckets must be ascending numbers; number %zu is not",
-                                spec->name, i + 1);
+            return weir_err_set(
+                reterr, WEIR_E_INVAL,
+                "histogram '%s': the bounds of its buckets must be ascending numbers; number %zu is not",
+                spec->name, i + 1);
     return WEIR_OK;
 }
 

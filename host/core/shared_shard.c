@@ -89,7 +89,8 @@ bool weir_shared_reserve(struct weir_shared_quota *q, size_t n)
     do {
         if (n > q->limit || used > q->limit - n)
             return false;
-    } while (!atomic_compare_exchange_weak_explicit(&q->used, &used, used + n, memory_order_relaxed, memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak_explicit(&q->used, &used, used + n, memory_order_relaxed,
+                                                    memory_order_relaxed));
     return true;
 }
 
@@ -104,7 +105,8 @@ static struct weir_shared_entry **bucket_of(const struct weir_shared_shard *s, u
     return &s->buckets[hash & (s->bucket_count - 1)]; /* the shard was chosen by the top bits */
 }
 
-struct weir_shared_entry *weir_shared_find_locked(struct weir_shared_shard *s, const struct weir_shared_key *key, uint64_t hash)
+struct weir_shared_entry *weir_shared_find_locked(struct weir_shared_shard *s,
+                                                  const struct weir_shared_key *key, uint64_t hash)
 {
     struct weir_shared_entry *e = *bucket_of(s, hash);
     while (e != NULL && (e->hash != hash || e->key_is_int != key->is_int || e->key_len != key->len ||
@@ -130,7 +132,8 @@ static void unlink_locked(struct weir_shared_shard *s, struct weir_shared_entry 
     set_entries_locked(s, entries_of(s) - 1);
 }
 
-void weir_shared_remove_locked(struct weir_shared_shard *s, struct weir_shared_entry *e, struct weir_shared_remains *r)
+void weir_shared_remove_locked(struct weir_shared_shard *s, struct weir_shared_entry *e,
+                               struct weir_shared_remains *r)
 {
     unlink_locked(s, e);
     weir_shared_release(s->quota, weir_shared_entry_size(e->key_len) + weir_shared_value_size(e->value));
@@ -139,7 +142,8 @@ void weir_shared_remove_locked(struct weir_shared_shard *s, struct weir_shared_e
     r->entries = e;
 }
 
-void weir_shared_set_expiry_locked(struct weir_shared_shard *s, struct weir_shared_entry *e, uint64_t expires_ns)
+void weir_shared_set_expiry_locked(struct weir_shared_shard *s, struct weir_shared_entry *e,
+                                   uint64_t expires_ns)
 {
     e->expires_ns = expires_ns;
     if (expires_ns == 0)
@@ -172,9 +176,11 @@ void weir_shared_empty_locked(struct weir_shared_shard *s, struct weir_shared_re
     restart_sweep_locked(s);
 }
 
-void weir_shared_tell_locked(struct weir_shared_shard *s, const struct weir_shared_entry *e, bool written, struct weir_shared_remains *r)
+void weir_shared_tell_locked(struct weir_shared_shard *s, const struct weir_shared_entry *e, bool written,
+                             struct weir_shared_remains *r)
 {
-    WEIR_LIST_EACH(node, following, &s->watches) {
+    WEIR_LIST_EACH(node, following, &s->watches)
+    {
         struct weir_shared_watch *w = WEIR_LIST_ENTRY(node, struct weir_shared_watch, node);
         if (w->hash != e->hash || w->key_is_int != e->key_is_int || w->key_len != e->key_len ||
             memcmp(w->key, e->key, e->key_len) != 0)
@@ -229,7 +235,8 @@ void weir_shared_grow(struct weir_shared_shard *s)
 }
 
 /* The chain at `sweep_at`. Returns the bytes it reclaimed. */
-static size_t sweep_bucket_locked(struct weir_shared_shard *s, uint64_t now_ns, size_t *looked, struct weir_shared_remains *r)
+static size_t sweep_bucket_locked(struct weir_shared_shard *s, uint64_t now_ns, size_t *looked,
+                                  struct weir_shared_remains *r)
 {
     size_t freed = 0;
     for (struct weir_shared_entry *e = s->buckets[s->sweep_at], *next; e != NULL; e = next) {

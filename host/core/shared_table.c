@@ -1,5 +1,5 @@
-/* The operations. Each looks at its key under the shard's lock; when it needs what only can be had without the lock (memory for an entry, room that
- * a sweep may find) it lets go, gets it, and looks again. */
+/* The operations. Each looks at its key under the shard's lock; when it needs what only can be had without
+ * the lock (memory for an entry, room that a sweep may find) it lets go, gets it, and looks again. */
 #include "core/shared_table.h"
 
 #include <sodium.h>
@@ -12,10 +12,10 @@
 #include "core/value_equal.h"
 
 struct weir_shared_table {
-    void *block;                    /* [const] what was allocated; the table begins on a cache line in it */
-    const char *name;               /* [const] */
-    uint64_t ttl_ns;                /* [const] */
-    unsigned char secret[16];       /* [const] */
+    void *block;              /* [const] what was allocated; the table begins on a cache line in it */
+    const char *name;         /* [const] */
+    uint64_t ttl_ns;          /* [const] */
+    unsigned char secret[16]; /* [const] */
     struct weir_shared_quota quota __attribute__((aligned(64)));
     struct weir_shared_shard shards[WEIR_SHARED_SHARDS];
 };
@@ -23,14 +23,15 @@ struct weir_shared_table {
 _Static_assert(sizeof(struct weir_shared_shard) % WEIR_SHARED_LINE == 0, "shards do not share cache lines");
 _Static_assert(crypto_shorthash_KEYBYTES == 16 && crypto_shorthash_BYTES == 8, "SipHash-2-4");
 
-int weir_shared_table_create(const char *name, size_t bytes, uint64_t ttl_ns, const unsigned char secret[16], struct weir_shared_table **ret,
-                             struct weir_err *reterr)
+int weir_shared_table_create(const char *name, size_t bytes, uint64_t ttl_ns, const unsigned char secret[16],
+                             struct weir_shared_table **ret, struct weir_err *reterr)
 {
     void *block = weir_calloc(1, sizeof(struct weir_shared_table) + WEIR_SHARED_LINE);
     if (block == NULL)
         return weir_err_set(reterr, WEIR_E_NOMEM, "shared table '%s': out of memory", name);
     uintptr_t start = ((uintptr_t)block + WEIR_SHARED_LINE - 1) & ~(uintptr_t)(WEIR_SHARED_LINE - 1);
-    struct weir_shared_table *t = (struct weir_shared_table *)start; /* within the block, which has a line more than it takes */
+    struct weir_shared_table *t =
+        (struct weir_shared_table *)start; /* within the block, which has a line more than it takes */
     t->block = block;
     t->name = name;
     t->ttl_ns = ttl_ns;
@@ -76,8 +77,10 @@ static void count_locked(_Atomic uint64_t *cell)
     atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
-/* The key's entry; one that has expired is taken out instead. The clock is read only when there is something to compare it with. */
-static struct weir_shared_entry *find_live_locked(struct weir_shared_shard *s, const struct weir_shared_key *key, uint64_t hash,
+/* The key's entry; one that has expired is taken out instead. The clock is read only when there is something
+ * to compare it with. */
+static struct weir_shared_entry *find_live_locked(struct weir_shared_shard *s,
+                                                  const struct weir_shared_key *key, uint64_t hash,
                                                   struct weir_shared_remains *r)
 {
     struct weir_shared_entry *e = weir_shared_find_locked(s, key, hash);
@@ -88,7 +91,8 @@ static struct weir_shared_entry *find_live_locked(struct weir_shared_shard *s, c
     return NULL;
 }
 
-int weir_shared_table_get(struct weir_shared_table *t, const struct weir_shared_key *key, struct weir_value *ret)
+int weir_shared_table_get(struct weir_shared_table *t, const struct weir_shared_key *key,
+                          struct weir_value *ret)
 {
     uint64_t hash = hash_of(t, key);
     struct weir_shared_shard *s = shard_of(t, hash);
@@ -284,26 +288,30 @@ static int apply(struct change *c)
     return rc;
 }
 
-static struct change change_of(struct weir_shared_table *t, const struct weir_shared_key *key, enum verb verb, struct weir_value value,
-                               uint64_t ttl_ns)
+static struct change change_of(struct weir_shared_table *t, const struct weir_shared_key *key, enum verb verb,
+                               struct weir_value value, uint64_t ttl_ns)
 {
-    return (struct change){.t = t, .key = key, .hash = hash_of(t, key), .verb = verb, .value = value, .ttl_ns = ttl_ns};
+    return (struct change){
+        .t = t, .key = key, .hash = hash_of(t, key), .verb = verb, .value = value, .ttl_ns = ttl_ns};
 }
 
-int weir_shared_table_set(struct weir_shared_table *t, const struct weir_shared_key *key, struct weir_value value, uint64_t ttl_ns)
+int weir_shared_table_set(struct weir_shared_table *t, const struct weir_shared_key *key,
+                          struct weir_value value, uint64_t ttl_ns)
 {
     struct change c = change_of(t, key, SET, value, ttl_ns);
     return apply(&c);
 }
 
-int weir_shared_table_add(struct weir_shared_table *t, const struct weir_shared_key *key, struct weir_value value, uint64_t ttl_ns)
+int weir_shared_table_add(struct weir_shared_table *t, const struct weir_shared_key *key,
+                          struct weir_value value, uint64_t ttl_ns)
 {
     struct change c = change_of(t, key, ADD, value, ttl_ns);
     return apply(&c);
 }
 
-int weir_shared_table_incr(struct weir_shared_table *t, const struct weir_shared_key *key, struct weir_value by, struct weir_value init,
-                           uint64_t ttl_ns, struct weir_value *ret)
+int weir_shared_table_incr(struct weir_shared_table *t, const struct weir_shared_key *key,
+                           struct weir_value by, struct weir_value init, uint64_t ttl_ns,
+                           struct weir_value *ret)
 {
     struct change c = change_of(t, key, INCR, WEIR_VALUE_NOTHING, ttl_ns);
     c.by = by;
@@ -329,10 +337,12 @@ static struct weir_value look(struct weir_shared_table *t, const struct weir_sha
     return v;
 }
 
-/* Tables are compared without the lock: a value that is found equal is swapped only if it is still the one that is there. The reference held
- * meanwhile keeps another from taking its address. Each round that fails saw somebody else's write succeed. */
-int weir_shared_table_cas(struct weir_shared_table *t, const struct weir_shared_key *key, struct weir_value old, struct weir_value value,
-                          uint64_t ttl_ns, struct weir_value *ret_now)
+/* Tables are compared without the lock: a value that is found equal is swapped only if it is still the one
+ * that is there. The reference held meanwhile keeps another from taking its address. Each round that fails
+ * saw somebody else's write succeed. */
+int weir_shared_table_cas(struct weir_shared_table *t, const struct weir_shared_key *key,
+                          struct weir_value old, struct weir_value value, uint64_t ttl_ns,
+                          struct weir_value *ret_now)
 {
     for (;;) {
         struct weir_value now = look(t, key);
@@ -433,7 +443,8 @@ static struct weir_shared_extent measure_locked(const struct weir_shared_shard *
     return x;
 }
 
-static void copy_locked(const struct weir_shared_shard *s, uint64_t now_ns, struct weir_shared_item *items, unsigned char *bytes)
+static void copy_locked(const struct weir_shared_shard *s, uint64_t now_ns, struct weir_shared_item *items,
+                        unsigned char *bytes)
 {
     size_t n = 0, at = 0;
     for (size_t i = 0; i < s->bucket_count; i++) {
@@ -447,8 +458,8 @@ static void copy_locked(const struct weir_shared_shard *s, uint64_t now_ns, stru
     }
 }
 
-bool weir_shared_table_copy(struct weir_shared_table *t, size_t index, struct weir_shared_item *items, unsigned char *bytes,
-                            struct weir_shared_extent *extent)
+bool weir_shared_table_copy(struct weir_shared_table *t, size_t index, struct weir_shared_item *items,
+                            unsigned char *bytes, struct weir_shared_extent *extent)
 {
     struct weir_shared_shard *s = &t->shards[index];
     uint64_t now = weir_clock_ns();
@@ -479,7 +490,9 @@ void weir_shared_table_read(struct weir_shared_table *t, struct weir_shared_figu
 
 /* --- Watches --- */
 
-struct weir_shared_watch *weir_shared_watch_create(struct weir_shared_table *t, const struct weir_shared_key *key, struct weir_worker *worker)
+struct weir_shared_watch *weir_shared_watch_create(struct weir_shared_table *t,
+                                                   const struct weir_shared_key *key,
+                                                   struct weir_worker *worker)
 {
     struct weir_shared_watch *w = weir_calloc(1, sizeof *w + key->len);
     if (w == NULL)
@@ -499,7 +512,8 @@ void weir_shared_watch_destroy(struct weir_shared_watch *w)
     weir_free(w);
 }
 
-void weir_shared_watch_begin(struct weir_shared_watch *w, struct weir_value *ret_value, uint64_t *ret_expires_ns)
+void weir_shared_watch_begin(struct weir_shared_watch *w, struct weir_value *ret_value,
+                             uint64_t *ret_expires_ns)
 {
     struct weir_shared_shard *s = shard_of(w->table, w->hash);
     const struct weir_shared_key key = {w->key, w->key_len, w->key_is_int};

@@ -11,14 +11,15 @@
 
 /* Tables are only ever added: who reads `count` may look at so many without the lock. */
 struct weir_shared_tables {
-    struct weir_mutex mu;  /* rank WEIR_RANK_SHARED_TABLE */
-    _Atomic size_t count;  /* [atomic acq/rel] written under mu after the table is there */
+    struct weir_mutex mu; /* rank WEIR_RANK_SHARED_TABLE */
+    _Atomic size_t count; /* [atomic acq/rel] written under mu after the table is there */
     char *names[WEIR_SHARED_TABLES_MAX];
-    struct weir_shared_table *tables[WEIR_SHARED_TABLES_MAX]; /* [mu] written once, before `count` tells of it */
-    unsigned char secret[16]; /* [const] */
-    bool any;                 /* [const] once it is used */
-    size_t any_bytes;         /* [const] once it is used */
-    uint64_t any_ttl_ns;      /* [const] once it is used */
+    struct weir_shared_table
+        *tables[WEIR_SHARED_TABLES_MAX]; /* [mu] written once, before `count` tells of it */
+    unsigned char secret[16];            /* [const] */
+    bool any;                            /* [const] once it is used */
+    size_t any_bytes;                    /* [const] once it is used */
+    uint64_t any_ttl_ns;                 /* [const] once it is used */
 };
 
 int weir_shared_tables_create(struct weir_shared_tables **ret, struct weir_err *reterr)
@@ -48,7 +49,8 @@ void weir_shared_tables_destroy(struct weir_shared_tables *set)
     weir_free(set);
 }
 
-void weir_shared_tables_undeclared(struct weir_shared_tables *set, bool allowed, size_t bytes, uint64_t ttl_ns)
+void weir_shared_tables_undeclared(struct weir_shared_tables *set, bool allowed, size_t bytes,
+                                   uint64_t ttl_ns)
 {
     set->any = allowed;
     set->any_bytes = bytes;
@@ -69,7 +71,9 @@ static int add(struct weir_shared_tables *set, struct weir_shared_table *t, char
 {
     weir_mutex_lock(&set->mu);
     size_t count = atomic_load_explicit(&set->count, memory_order_relaxed); /* the lock orders it */
-    int rc = find(set, name) != NULL ? WEIR_E_EXISTS : count == WEIR_SHARED_TABLES_MAX ? WEIR_E_LIMIT : WEIR_OK;
+    int rc = find(set, name) != NULL           ? WEIR_E_EXISTS
+             : count == WEIR_SHARED_TABLES_MAX ? WEIR_E_LIMIT
+                                               : WEIR_OK;
     if (rc == WEIR_OK) {
         set->names[count] = name;
         set->tables[count] = t;
@@ -79,12 +83,14 @@ static int add(struct weir_shared_tables *set, struct weir_shared_table *t, char
     return rc;
 }
 
-int weir_shared_tables_declare(struct weir_shared_tables *set, const char *name, size_t bytes, uint64_t ttl_ns, struct weir_err *reterr)
+int weir_shared_tables_declare(struct weir_shared_tables *set, const char *name, size_t bytes,
+                               uint64_t ttl_ns, struct weir_err *reterr)
 {
     struct weir_shared_table *t = NULL;
     size_t len = strlen(name);
     if (len == 0 || len > WEIR_SHARED_NAME_MAX)
-        return weir_err_set(reterr, WEIR_E_INVAL, "the name of a shared table has 1 to %d bytes", WEIR_SHARED_NAME_MAX);
+        return weir_err_set(reterr, WEIR_E_INVAL, "the name of a shared table has 1 to %d bytes",
+                            WEIR_SHARED_NAME_MAX);
     char *copy = weir_strdup(name);
     if (copy == NULL)
         return weir_err_set(reterr, WEIR_E_NOMEM, "shared table '%s': out of memory", name);
@@ -96,13 +102,15 @@ int weir_shared_tables_declare(struct weir_shared_tables *set, const char *name,
     if (rc == WEIR_E_EXISTS)
         weir_err_set(reterr, rc, "there is a shared table '%s' already", name);
     else if (rc == WEIR_E_LIMIT)
-        weir_err_set(reterr, rc, "there are %d shared tables already, and may not be more", WEIR_SHARED_TABLES_MAX);
+        weir_err_set(reterr, rc, "there are %d shared tables already, and may not be more",
+                     WEIR_SHARED_TABLES_MAX);
     weir_shared_table_destroy(t);
     weir_free(copy);
     return rc;
 }
 
-int weir_shared_tables_get(struct weir_shared_tables *set, const char *name, struct weir_shared_table **ret, struct weir_err *reterr)
+int weir_shared_tables_get(struct weir_shared_tables *set, const char *name, struct weir_shared_table **ret,
+                           struct weir_err *reterr)
 {
     struct weir_shared_table *t = find(set, name);
     int rc = WEIR_OK;

@@ -1,5 +1,6 @@
-/* Most pairs differ in kind or length or have the same bytes. Only tables whose bytes differ are parsed: the same map is written in another
- * order by another VM. Maps are compared with their keys sorted, so a large one costs n log n, not n². */
+/* Most pairs differ in kind or length or have the same bytes. Only tables whose bytes differ are parsed: the
+ * same map is written in another order by another VM. Maps are compared with their keys sorted, so a large
+ * one costs n log n, not n². */
 #include "core/value_equal.h"
 
 #include <math.h>

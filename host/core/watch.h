@@ -4,10 +4,11 @@
  *   watchdog:  the same odd serial as before, and by its own clock it is over
  *                slice   -> order PREEMPT: give way if possible
  *                stall   -> order STALL: give way or be ended; again each `stall` while the serial stays the same
+ *                           (not in a blocking pool, where a call holds up nobody and may be anywhere)
  *                cpu     -> order CPU (the thread's clock; read only when the time that passed says that it may be)
  *                wall    -> order WALL
  *              and with each order, and each tick as long as it is not taken, the signal, whose handler calls `interrupt`
- *              slice after an order STALL that nobody took: STUCK: logged once, others take over (weir_worker_stuck)
+ *              slice after an order STALL (or a higher one) that nobody took: STUCK: logged once, others take over (weir_worker_stuck)
  *
  * Orders carry the serial they are meant for, so one that comes late means nothing to the next call. Under ThreadSanitizer, which puts
  * signals off, none are sent: the logic looks for orders itself.

@@ -192,6 +192,7 @@ static uint64_t cpu_of(const struct weir_watch *w)
 
 struct limits {
     uint64_t slice_ns, stall_ns, cpu_ns, ran_ns, wall_end_ns, cpu_began_ns;
+    bool may_block; /* in a blocking pool: it holds up nobody */
 };
 
 /* false: the stretch of logic has ended meanwhile. */
@@ -203,6 +204,8 @@ static bool read_limits(struct weir_watch *w, uint64_t serial, struct limits *re
     ret->ran_ns = atomic_load_explicit(&w->ran_ns, memory_order_relaxed);
     ret->wall_end_ns = atomic_load_explicit(&w->wall_end_ns, memory_order_relaxed);
     ret->cpu_began_ns = atomic_load_explicit(&w->cpu_began_ns, memory_order_relaxed);
+    const struct weir_stage *stage = atomic_load_explicit(&w->stage, memory_order_relaxed);
+    ret->may_block = stage != NULL && stage->pool->blocking;
     /* a read-modify-write that changes nothing: no earlier reading moves behind it, which a fence would do, but for ThreadSanitizer */
     return atomic_fetch_add_explicit(&w->serial, 0, memory_order_acq_rel) == serial;
 }
@@ -217,7 +220,9 @@ static enum weir_watch_order wanted_order(const struct weir_watch *w, const stru
         if (l->ran_ns + (cpu_of(w) - began) >= l->cpu_ns)
             return WEIR_WATCH_CPU;
     }
-    return passed >= l->stall_ns ? WEIR_WATCH_STALL : passed >= l->slice_ns ? WEIR_WATCH_PREEMPT : WEIR_WATCH_NONE;
+    if (passed >= l->stall_ns && !l->may_block)
+        return WEIR_WATCH_STALL;
+    return passed >= l->slice_ns ? WEIR_WATCH_PREEMPT : WEIR_WATCH_NONE;
 }
 
 static void give(struct weir_watch *w, enum weir_watch_order order, uint64_t serial, uint64_t now)

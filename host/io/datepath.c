@@ -13,11 +13,13 @@ int weir_datepath_check(const char *pattern, struct weir_err *reterr)
 {
     for (const char *at = strchr(pattern, '%'); at != NULL; at = strchr(at + 2, '%')) {
         if (at[1] == '\0')
-            return weir_err_set(reterr, WEIR_E_CONFIG, "'%s' ends in a '%%'; write '%%%%' for the character", pattern);
+            return weir_err_set(reterr, WEIR_E_CONFIG, "'%s' ends in a '%%'; write '%%%%' for the character",
+                                pattern);
         if (strchr(known, at[1]) == NULL)
-            return weir_err_set(reterr, WEIR_E_CONFIG,
-                                "'%%%c' in '%s' is no date; expected %%Y %%m %%d %%H %%M %%S %%j %%F, or %%%% for a '%%'",
-                                at[1], pattern);
+            return weir_err_set(
+                reterr, WEIR_E_CONFIG,
+                "'%%%c' in '%s' is no date; expected %%Y %%m %%d %%H %%M %%S %%j %%F, or %%%% for a '%%'",
+                at[1], pattern);
     }
     return WEIR_OK;
 }

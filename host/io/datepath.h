@@ -11,7 +11,8 @@
 struct weir_conf;
 struct weir_problems;
 
-/* Y, m, d, H, M, S, j, F (%Y-%m-%d) may follow a '%'; '%%' is one. CONFIG: the text says which is not known. */
+/* Y, m, d, H, M, S, j, F (%Y-%m-%d) may follow a '%'; '%%' is one. CONFIG: the text says which is not known.
+ */
 int weir_datepath_check(const char *pattern, struct weir_err *reterr);
 /* For weir_app_type.check: the same for the option `path`. */
 void weir_datepath_check_options(const struct weir_conf *options, struct weir_problems *problems);

@@ -32,7 +32,7 @@ struct weir_dial {
     bool polling;     /* poll is open */
     unsigned holders; /* open handles, and the look-up: the last frees it */
     int fd;           /* being connected; -1: none */
-    int code; /* of the last failure: a negative uv code */
+    int code;         /* of the last failure: a negative uv code */
     char why[WHY_MAX];
 };
 
@@ -228,7 +228,8 @@ static void on_found(uv_getaddrinfo_t *lookup, int status, struct addrinfo *foun
     d->found = d->at = found;
     d->code = status;
     if (status < 0)
-        snprintf(d->why, sizeof d->why, "the look-up of '%.200s' failed: %s", d->to.host, uv_strerror(status));
+        snprintf(d->why, sizeof d->why, "the look-up of '%.200s' failed: %s", d->to.host,
+                 uv_strerror(status));
     if (d->done != NULL)
         try_next(d);
     release(d);

@@ -22,7 +22,10 @@ static const struct weir_option options_of_file[] = {
      .type = WEIR_OPTION_BOOL,
      .fallback = "true",
      .text = "false: what is in the file at the start is lost"},
-    {.name = "mkdir", .type = WEIR_OPTION_BOOL, .fallback = "false", .text = "makes folders of the path that are missing"},
+    {.name = "mkdir",
+     .type = WEIR_OPTION_BOOL,
+     .fallback = "false",
+     .text = "makes folders of the path that are missing"},
     {.name = "buffer",
      .type = WEIR_OPTION_SIZE,
      .fallback = "64KiB",
@@ -38,7 +41,8 @@ static const struct weir_option options_of_file[] = {
      .type = WEIR_OPTION_ENUM,
      .fallback = "never",
      .words = sync_words,
-     .text = "when the disk is told to keep it: never, each `sync_interval`, or before an event counts as handled"},
+     .text = "when the disk is told to keep it: never, each `sync_interval`, or before an event counts as "
+             "handled"},
     {.name = "sync_interval",
      .type = WEIR_OPTION_DURATION,
      .fallback = "1s",
@@ -62,8 +66,8 @@ static void release(struct weir_writer *w)
     weir_writer_close(w, CLOSE_WAIT_MS);
 }
 
-int weir_file_sink_open(struct weir_stage *stage, const struct weir_conf *options, struct weir_handler_maker *ret,
-                        struct weir_err *reterr)
+int weir_file_sink_open(struct weir_stage *stage, const struct weir_conf *options,
+                        struct weir_handler_maker *ret, struct weir_err *reterr)
 {
     const char *path = weir_conf_option_string(options, "path");
     const struct weir_writer_settings settings = {

@@ -3,8 +3,8 @@
  *   frames:  [ev ev ev ev ev]        first frame: begun perhaps; its event ends when its last byte is sent
  *   bytes:   ······■■■■■■■■■■■       · sent, ■ to be sent
  *
- * When a connection breaks in the middle of a frame the whole frame is sent again on the next one. Owner: a sink's handler; worker
- * thread. Its events are counted as running, so `concurrency` bounds it. */
+ * When a connection breaks in the middle of a frame the whole frame is sent again on the next one. Owner: a
+ * sink's handler; worker thread. Its events are counted as running, so `concurrency` bounds it. */
 #ifndef WEIR_IO_OUTBOX_H
 #define WEIR_IO_OUTBOX_H
 
@@ -44,12 +44,13 @@ bool weir_outbox_add(struct weir_outbox *o, struct weir_sink *sink, struct weir_
 size_t weir_outbox_pending(const struct weir_outbox *o, const char **ret);
 /* Whether some bytes of a frame are sent and others not. */
 bool weir_outbox_begun(const struct weir_outbox *o);
-/* `n` bytes (maybe 0: there are empty frames) were sent: ends the events whose frames are through as handled. */
+/* `n` bytes (maybe 0: there are empty frames) were sent: ends the events whose frames are through as handled.
+ */
 void weir_outbox_sent(struct weir_outbox *o, size_t n);
 /* The first `n` frames were sent, as datagrams: ends their events as handled. */
 void weir_outbox_sent_frames(struct weir_outbox *o, size_t n);
-/* The connection broke: the frame that was begun is to be sent again from its start, or, when that has happened `retries` times,
- * its event has failed with `text`. */
+/* The connection broke: the frame that was begun is to be sent again from its start, or, when that has
+ * happened `retries` times, its event has failed with `text`. */
 void weir_outbox_rewind(struct weir_outbox *o, unsigned retries, const char *text);
 /* The bytes of the i-th frame that waits, whole. i < count. */
 size_t weir_outbox_frame(const struct weir_outbox *o, size_t i, const char **ret);

@@ -9,13 +9,14 @@
 
 enum {
     TELL_EVERY_S = 10,
-    FRAME_MAX = 8 * WEIR_VALUE_MAX_BYTES, /* more than the JSON of any value: each byte of it is six at most */
+    FRAME_MAX =
+        8 * WEIR_VALUE_MAX_BYTES, /* more than the JSON of any value: each byte of it is six at most */
 };
 
 const char *const weir_sink_encode_words[] = {"auto", "json", "msgpack", NULL};
 
-int weir_sink_init(struct weir_sink *s, struct weir_stage *stage, const struct weir_conf *options, bool framed,
-                   struct weir_err *reterr)
+int weir_sink_init(struct weir_sink *s, struct weir_stage *stage, const struct weir_conf *options,
+                   bool framed, struct weir_err *reterr)
 {
     s->stage = stage;
     s->encode = (enum weir_sink_encode)weir_conf_option_enum(options, "encode");
@@ -28,9 +29,10 @@ int weir_sink_init(struct weir_sink *s, struct weir_stage *stage, const struct w
     if (framed && !weir_conf_option_given(options, "max_frame"))
         s->framing.max = FRAME_MAX; /* the default is for what comes from outside */
     if (framed && s->encode == WEIR_SINK_MSGPACK && s->framing.kind == WEIR_FRAMING_LINE)
-        return weir_err_set(reterr, WEIR_E_CONFIG,
-                            "stage '%s': encode: msgpack can't be told apart by lines; say framing: length (or raw)",
-                            stage->name);
+        return weir_err_set(
+            reterr, WEIR_E_CONFIG,
+            "stage '%s': encode: msgpack can't be told apart by lines; say framing: length (or raw)",
+            stage->name);
     return WEIR_OK;
 }
 
@@ -70,7 +72,8 @@ int weir_sink_encode(const struct weir_sink *s, const struct weir_event *ev, str
     const char *data;
     size_t len;
     if (ev->value.kind == WEIR_VALUE_REQUEST)
-        return weir_err_set(reterr, WEIR_E_INVAL, "the event is a request, which has no bytes: emit a value made from it");
+        return weir_err_set(reterr, WEIR_E_INVAL,
+                            "the event is a request, which has no bytes: emit a value made from it");
     if (s->encode != WEIR_SINK_AUTO || !weir_value_string(ev->value, &data, &len)) {
         weir_strbuf_clear(scratch);
         if (s->encode == WEIR_SINK_MSGPACK)
@@ -93,9 +96,10 @@ int weir_sink_encode(const struct weir_sink *s, const struct weir_event *ev, str
         return weir_err_set(reterr, WEIR_E_NOMEM, "out of memory");
     if (rc == WEIR_E_LIMIT)
         return weir_err_set(reterr, rc, "%zu bytes don't fit into a frame (max_frame, length_size)", len);
-    return weir_err_set(reterr, rc, s->framing.kind == WEIR_FRAMING_LINE
-                                        ? "it has the delimiter in it, so it is no one line; encode: json escapes it"
-                                        : "it does not begin with a header that says its length");
+    return weir_err_set(reterr, rc,
+                        s->framing.kind == WEIR_FRAMING_LINE
+                            ? "it has the delimiter in it, so it is no one line; encode: json escapes it"
+                            : "it does not begin with a header that says its length");
 }
 
 /* ---- the end of an event ---- */
@@ -105,7 +109,8 @@ void weir_sink_handled(struct weir_seat *seat, struct weir_event *ev)
     weir_seat_end(seat, ev, WEIR_REASON_NONE, NULL);
 }
 
-void weir_sink_failed(struct weir_seat *seat, struct weir_event *ev, enum weir_reason reason, const char *text)
+void weir_sink_failed(struct weir_seat *seat, struct weir_event *ev, enum weir_reason reason,
+                      const char *text)
 {
     weir_seat_end(seat, ev, reason, text);
 }
@@ -114,11 +119,14 @@ void weir_sink_tell(struct weir_sink *s, const struct weir_seat *seat, const str
 {
     uint64_t now = seat->worker->now_ns, told = atomic_load_explicit(&s->told_ns, memory_order_relaxed);
     bool due = told == 0 || now - told > TELL_EVERY_S * WEIR_NS_PER_S;
-    if (due && atomic_compare_exchange_strong_explicit(&s->told_ns, &told, now, memory_order_relaxed, memory_order_relaxed))
-        weir_log(WEIR_LOG_WARN, "sink", NULL, "stage '%s': an event can't be written: %s", s->stage->name, why->text);
+    if (due && atomic_compare_exchange_strong_explicit(&s->told_ns, &told, now, memory_order_relaxed,
+                                                       memory_order_relaxed))
+        weir_log(WEIR_LOG_WARN, "sink", NULL, "stage '%s': an event can't be written: %s", s->stage->name,
+                 why->text);
 }
 
-void weir_sink_refused(struct weir_sink *s, struct weir_seat *seat, struct weir_event *ev, const struct weir_err *why)
+void weir_sink_refused(struct weir_sink *s, struct weir_seat *seat, struct weir_event *ev,
+                       const struct weir_err *why)
 {
     bool memory = why->code == WEIR_E_NOMEM;
     if (!memory)

@@ -36,18 +36,19 @@ extern const char *const weir_sink_encode_words[];
 
 /* A row of a sink's option table. */
 #define WEIR_SINK_ENCODE_OPTION                                                                              \
-    {.name = "encode",                                                                                       \
-     .type = WEIR_OPTION_ENUM,                                                                               \
-     .fallback = "auto",                                                                                     \
-     .words = weir_sink_encode_words,                                                                        \
-     .text = "auto: strings as they are, the rest as JSON; json: everything; msgpack: as MessagePack"}
+    {                                                                                                        \
+        .name = "encode", .type = WEIR_OPTION_ENUM, .fallback = "auto", .words = weir_sink_encode_words,     \
+        .text = "auto: strings as they are, the rest as JSON; json: everything; msgpack: as MessagePack"     \
+    }
 
-/* Reads `encode`, and the framing rows when `framed` (max_frame bounds only when it is written). Errors name the stage. */
-int weir_sink_init(struct weir_sink *s, struct weir_stage *stage, const struct weir_conf *options, bool framed,
-                   struct weir_err *reterr);
+/* Reads `encode`, and the framing rows when `framed` (max_frame bounds only when it is written). Errors name
+ * the stage. */
+int weir_sink_init(struct weir_sink *s, struct weir_stage *stage, const struct weir_conf *options,
+                   bool framed, struct weir_err *reterr);
 
-/* Appends the event's bytes to `out`, framed. Any failure leaves `out` as it was and says why in `reterr`: WEIR_E_NOMEM; WEIR_E_LIMIT,
- * WEIR_E_INVAL when such an event can't be written. `scratch` is the caller's, kept from call to call. Worker thread. */
+/* Appends the event's bytes to `out`, framed. Any failure leaves `out` as it was and says why in `reterr`:
+ * WEIR_E_NOMEM; WEIR_E_LIMIT, WEIR_E_INVAL when such an event can't be written. `scratch` is the caller's,
+ * kept from call to call. Worker thread. */
 int weir_sink_encode(const struct weir_sink *s, const struct weir_event *ev, struct weir_strbuf *scratch,
                      struct weir_strbuf *out, struct weir_err *reterr);
 
@@ -56,11 +57,13 @@ int weir_sink_encode(const struct weir_sink *s, const struct weir_event *ev, str
 /* It has been written. */
 void weir_sink_handled(struct weir_seat *seat, struct weir_event *ev);
 /* It could not be written: `text` says why. Does not log. */
-void weir_sink_failed(struct weir_seat *seat, struct weir_event *ev, enum weir_reason reason, const char *text);
+void weir_sink_failed(struct weir_seat *seat, struct weir_event *ev, enum weir_reason reason,
+                      const char *text);
 /* Logs that an event has no form here, once in ten seconds. */
 void weir_sink_tell(struct weir_sink *s, const struct weir_seat *seat, const struct weir_err *why);
 /* weir_sink_encode refused it: fails it as MEMORY or ENCODE, and tells of the second. */
-void weir_sink_refused(struct weir_sink *s, struct weir_seat *seat, struct weir_event *ev, const struct weir_err *why);
+void weir_sink_refused(struct weir_sink *s, struct weir_seat *seat, struct weir_event *ev,
+                       const struct weir_err *why);
 /* All of a list of events (by weir_event.node): the drain time is over. */
 void weir_sink_cancel(struct weir_seat *seat, struct weir_list *events);
 
@@ -72,8 +75,8 @@ struct weir_sink_backoff {
     uint64_t random;         /* not 0 */
 };
 
-/* How long to wait before the next attempt: min, doubled with each failure up to max, and of that a random part between half and all,
- * so that many do not come back at once. Counts the failure. Pure. */
+/* How long to wait before the next attempt: min, doubled with each failure up to max, and of that a random
+ * part between half and all, so that many do not come back at once. Counts the failure. Pure. */
 uint64_t weir_sink_backoff_next(struct weir_sink_backoff *b);
 
 /* ---- trouble: logged when it begins and when it is over, not for each event; any thread ---- */

@@ -36,8 +36,8 @@ static void release(struct weir_writer *w)
     shared = NULL;
 }
 
-int weir_stdout_sink_open(struct weir_stage *stage, const struct weir_conf *options, struct weir_handler_maker *ret,
-                          struct weir_err *reterr)
+int weir_stdout_sink_open(struct weir_stage *stage, const struct weir_conf *options,
+                          struct weir_handler_maker *ret, struct weir_err *reterr)
 {
     const struct weir_writer_settings settings = {.fd = STDOUT_FILENO};
     const struct weir_write_sink_settings sink = {.name = "stdout"};

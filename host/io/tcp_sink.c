@@ -36,7 +36,10 @@ enum {
 static const char *const ack_words[] = {"none", NULL};
 
 static const struct weir_option options_of_tcp[] = {
-    {.name = "connect", .type = WEIR_OPTION_ADDRESS, .required = true, .text = "whom to send to: host:port or unix:PATH"},
+    {.name = "connect",
+     .type = WEIR_OPTION_ADDRESS,
+     .required = true,
+     .text = "whom to send to: host:port or unix:PATH"},
     {.name = "connect_timeout",
      .type = WEIR_OPTION_DURATION,
      .fallback = "10s",
@@ -99,12 +102,12 @@ struct tcp_sink {
     struct shared *shared; /* [const] */
     struct weir_outbox outbox;
     enum { IDLE, DIALING, UP, PAUSED } state;
-    struct weir_dial *dial;           /* DIALING */
-    struct weir_transport transport;  /* UP */
-    uv_poll_t *poll;                  /* UP; on the heap: it closes later than the connection ends */
-    int polled;                       /* what it is told to wait for */
-    bool blocked;                     /* the kernel takes no more for now */
-    struct weir_timer pause, stuck;   /* PAUSED; UP and blocked */
+    struct weir_dial *dial;          /* DIALING */
+    struct weir_transport transport; /* UP */
+    uv_poll_t *poll;                 /* UP; on the heap: it closes later than the connection ends */
+    int polled;                      /* what it is told to wait for */
+    bool blocked;                    /* the kernel takes no more for now */
+    struct weir_timer pause, stuck;  /* PAUSED; UP and blocked */
     struct weir_sink_backoff backoff;
 };
 
@@ -349,7 +352,8 @@ static void dial(struct tcp_sink *k)
 {
     struct shared *s = k->shared;
     struct weir_err err;
-    if (weir_dial_start(&worker_of(k)->loop, &s->to, SOCK_STREAM, s->connect_timeout_ns, on_dialed, k, &k->dial, &err) < 0)
+    if (weir_dial_start(&worker_of(k)->loop, &s->to, SOCK_STREAM, s->connect_timeout_ns, on_dialed, k,
+                        &k->dial, &err) < 0)
         fail_to_connect(k, err.text);
     else
         k->state = DIALING;
@@ -401,7 +405,8 @@ static void close_sink(struct weir_handler *h)
 {
     struct tcp_sink *k = sink_of(h);
     if (k->state == UP && discard_input(k)) /* what is unread when it closes would make a reset of it */
-        (void)weir_transport_shutdown(&k->transport); /* the peer that is not told so sees a cut stream, which is the truth */
+        (void)weir_transport_shutdown(
+            &k->transport); /* the peer that is not told so sees a cut stream, which is the truth */
     give_up(k, false);
     weir_outbox_fini(&k->outbox);
     weir_free(k);
@@ -413,7 +418,8 @@ static size_t memory(const struct weir_handler *h)
     return sizeof *k + weir_outbox_memory(&k->outbox);
 }
 
-static const struct weir_handler_ops ops = {.handle = handle, .cancel = cancel, .close = close_sink, .memory = memory};
+static const struct weir_handler_ops ops = {
+    .handle = handle, .cancel = cancel, .close = close_sink, .memory = memory};
 
 /* ---- making them ---- */
 
@@ -444,7 +450,8 @@ static void destroy(void *self)
     weir_free(s);
 }
 
-static int read_options(struct shared *s, struct weir_stage *stage, const struct weir_conf *options, struct weir_err *reterr)
+static int read_options(struct shared *s, struct weir_stage *stage, const struct weir_conf *options,
+                        struct weir_err *reterr)
 {
     const char *address = weir_conf_option_string(options, "connect");
     struct weir_err why;
@@ -469,8 +476,8 @@ static int read_options(struct shared *s, struct weir_stage *stage, const struct
     return WEIR_OK;
 }
 
-int weir_tcp_sink_open(struct weir_stage *stage, const struct weir_conf *options, struct weir_handler_maker *ret,
-                       struct weir_err *reterr)
+int weir_tcp_sink_open(struct weir_stage *stage, const struct weir_conf *options,
+                       struct weir_handler_maker *ret, struct weir_err *reterr)
 {
     struct shared *s = weir_calloc(1, sizeof *s);
     if (s == NULL)

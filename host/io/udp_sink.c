@@ -18,8 +18,8 @@
 #include "io/sink.h"
 
 enum {
-    BURST = 64,           /* datagrams of one system call */
-    REPORTS_MAX = 3,      /* earlier datagrams' errors that are passed over for one datagram */
+    BURST = 64,      /* datagrams of one system call */
+    REPORTS_MAX = 3, /* earlier datagrams' errors that are passed over for one datagram */
     NO_BUFFERS_PAUSE_NS = 1000000,
 };
 
@@ -28,7 +28,10 @@ enum {
 #define BACKOFF_MAX_NS     (10 * WEIR_NS_PER_S)
 
 static const struct weir_option options_of_udp[] = {
-    {.name = "connect", .type = WEIR_OPTION_ADDRESS, .required = true, .text = "whom to send to: host:port or unix:PATH"},
+    {.name = "connect",
+     .type = WEIR_OPTION_ADDRESS,
+     .required = true,
+     .text = "whom to send to: host:port or unix:PATH"},
     WEIR_SINK_ENCODE_OPTION,
 };
 
@@ -245,8 +248,8 @@ static void pump(struct udp_sink *k)
         return;
     if (k->fd >= 0)
         send_pending(k);
-    else if (weir_dial_start(&worker_of(k)->loop, &k->shared->to, SOCK_DGRAM, CONNECT_TIMEOUT_NS, on_dialed, k, &k->dial,
-                             &err) < 0)
+    else if (weir_dial_start(&worker_of(k)->loop, &k->shared->to, SOCK_DGRAM, CONNECT_TIMEOUT_NS, on_dialed,
+                             k, &k->dial, &err) < 0)
         reconnect_later(k, err.text);
 }
 
@@ -291,7 +294,8 @@ static size_t memory(const struct weir_handler *h)
     return sizeof *k + weir_outbox_memory(&k->outbox);
 }
 
-static const struct weir_handler_ops ops = {.handle = handle, .cancel = cancel, .close = close_sink, .memory = memory};
+static const struct weir_handler_ops ops = {
+    .handle = handle, .cancel = cancel, .close = close_sink, .memory = memory};
 
 /* ---- making them ---- */
 
@@ -320,8 +324,8 @@ static void destroy(void *self)
     weir_free(s);
 }
 
-int weir_udp_sink_open(struct weir_stage *stage, const struct weir_conf *options, struct weir_handler_maker *ret,
-                       struct weir_err *reterr)
+int weir_udp_sink_open(struct weir_stage *stage, const struct weir_conf *options,
+                       struct weir_handler_maker *ret, struct weir_err *reterr)
 {
     const char *address = weir_conf_option_string(options, "connect");
     struct shared *s = weir_calloc(1, sizeof *s);

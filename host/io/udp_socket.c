@@ -14,8 +14,8 @@
 
 static int fail(struct weir_err *reterr, const char *address, int error)
 {
-    return weir_err_set(reterr, error == EADDRINUSE ? WEIR_E_EXISTS : WEIR_E_IO, "can't receive on %s: %s", address,
-                        strerror(error));
+    return weir_err_set(reterr, error == EADDRINUSE ? WEIR_E_EXISTS : WEIR_E_IO, "can't receive on %s: %s",
+                        address, strerror(error));
 }
 
 static int open_socket(int family)
@@ -23,7 +23,8 @@ static int open_socket(int family)
     int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     int off = 0;
     if (fd >= 0 && family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off); /* [::] is every interface, IPv4 included */
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off,
+                   sizeof off); /* [::] is every interface, IPv4 included */
     return fd;
 }
 
@@ -72,7 +73,8 @@ static void describe(struct weir_udp_address *a)
     weir_udp_print(&shown, a->text, sizeof a->text);
 }
 
-/* Binds alone, which fails if anyone else is there, learns the port, and gives the address free again. 0, or errno. */
+/* Binds alone, which fails if anyone else is there, learns the port, and gives the address free again. 0, or
+ * errno. */
 static int probe(struct weir_udp_address *a)
 {
     int fd = open_socket(a->address.ss_family);
@@ -94,13 +96,14 @@ int weir_udp_address_open(const char *address, struct weir_udp_address *ret, str
     if (rc < 0)
         return rc;
     if (parsed.is_unix)
-        return weir_err_set(reterr, WEIR_E_CONFIG, "can't receive datagrams on %s: a unix socket; expected host:port",
-                            address);
+        return weir_err_set(reterr, WEIR_E_CONFIG,
+                            "can't receive datagrams on %s: a unix socket; expected host:port", address);
     bool everywhere = parsed.host[0] == '\0';
     struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_DGRAM}, *found;
     char port[8];
     snprintf(port, sizeof port, "%u", parsed.port);
-    hints.ai_family = everywhere ? AF_INET6 : AF_UNSPEC; /* takes IPv4 too; see below for a system without it */
+    hints.ai_family =
+        everywhere ? AF_INET6 : AF_UNSPEC; /* takes IPv4 too; see below for a system without it */
     int failed = getaddrinfo(everywhere ? NULL : parsed.host, port, &hints, &found);
     if (failed != 0)
         return weir_err_set(reterr, WEIR_E_IO, "can't receive on %s: %s", address, gai_strerror(failed));

@@ -26,7 +26,10 @@ enum {
 };
 
 static const struct weir_option options_of_udp[] = {
-    {.name = "listen", .type = WEIR_OPTION_ADDRESS, .required = true, .text = "where to receive: host:port, or :port for all interfaces"},
+    {.name = "listen",
+     .type = WEIR_OPTION_ADDRESS,
+     .required = true,
+     .text = "where to receive: host:port, or :port for all interfaces"},
     {.name = "max_datagram",
      .type = WEIR_OPTION_SIZE,
      .fallback = "64KiB",
@@ -36,7 +39,8 @@ static const struct weir_option options_of_udp[] = {
     {.name = "buffer",
      .type = WEIR_OPTION_SIZE,
      .max = 1 << 30,
-     .text = "bytes, per worker, that the kernel keeps until they are read; the system's default unless given"},
+     .text =
+         "bytes, per worker, that the kernel keeps until they are read; the system's default unless given"},
     {.name = "with_remote",
      .type = WEIR_OPTION_BOOL,
      .fallback = "false",
@@ -66,8 +70,8 @@ struct burst {
     struct iovec iov[BURST];
     struct sockaddr_storage from[BURST];
     _Alignas(size_t) char control[BURST][CMSG_SPACE(sizeof(uint32_t))]; /* the space is a multiple of that */
-    unsigned count, next; /* received; not sent on yet */
-    unsigned char data[]; /* BURST × max_datagram */
+    unsigned count, next;                                               /* received; not sent on yet */
+    unsigned char data[];                                               /* BURST × max_datagram */
 };
 
 /* All fields belong to the worker once it runs. */
@@ -121,8 +125,8 @@ static size_t put(unsigned char *out, const void *bytes, size_t len)
 }
 
 /* The bytes, or {data = bytes, remote = "192.0.2.1:1234"}. false: no memory. */
-static bool make_value(const struct maker *k, const unsigned char *data, size_t len, const struct sockaddr_storage *from,
-                       struct weir_value *ret)
+static bool make_value(const struct maker *k, const unsigned char *data, size_t len,
+                       const struct sockaddr_storage *from, struct weir_value *ret)
 {
     unsigned char head[5], remote_head[5];
     char remote[WEIR_UDP_TEXT];
@@ -137,11 +141,17 @@ static bool make_value(const struct maker *k, const unsigned char *data, size_t 
         return false;
     unsigned char *at = blob->data;
     if (k->with_remote)
-        at += put(at, "\x82\xa4" "data", 6);
+        at += put(at,
+                  "\x82\xa4"
+                  "data",
+                  6);
     at += put(at, head, head_len);
     at += put(at, data, len);
     if (k->with_remote) {
-        at += put(at, "\xa6" "remote", 7);
+        at += put(at,
+                  "\xa6"
+                  "remote",
+                  7);
         at += put(at, remote_head, remote_head_len);
         at += put(at, remote, remote_len);
     }
@@ -281,8 +291,8 @@ static int start(struct weir_source *s, struct weir_err *reterr)
         rc = uv_poll_start(&in->poll, UV_READABLE, on_poll);
     }
     if (rc < 0)
-        return weir_err_set(reterr, WEIR_E_IO, "stage '%s': can't poll its socket: %s", in->maker->stage->name,
-                            uv_strerror(rc));
+        return weir_err_set(reterr, WEIR_E_IO, "stage '%s': can't poll its socket: %s",
+                            in->maker->stage->name, uv_strerror(rc));
     return WEIR_OK;
 }
 
@@ -296,7 +306,8 @@ static void close_socket(struct instance *in)
     in->fd = -1;
 }
 
-/* The socket leaves the kernel's group, so that the others get all; what has come to it already is taken along. */
+/* The socket leaves the kernel's group, so that the others get all; what has come to it already is taken
+ * along. */
 static void stop(struct weir_source *s)
 {
     struct instance *in = instance_of(s);
@@ -361,7 +372,7 @@ static void stats(void *self, struct weir_strbuf *out)
         const char *name;
         _Atomic uint64_t *count;
     } counts[] = {
-        {"datagrams", &k->datagrams}, {"bytes", &k->bytes},     {"truncated", &k->truncated},
+        {"datagrams", &k->datagrams},       {"bytes", &k->bytes},     {"truncated", &k->truncated},
         {"kernel_drops", &k->kernel_drops}, {"refused", &k->refused}, {"no_memory", &k->no_memory},
     };
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
@@ -374,8 +385,8 @@ static void destroy_maker(void *self)
     weir_free(self);
 }
 
-int weir_udp_source_open(struct weir_stage *stage, const struct weir_conf *options, struct weir_source_maker *ret,
-                         char *bound, size_t size, struct weir_err *reterr)
+int weir_udp_source_open(struct weir_stage *stage, const struct weir_conf *options,
+                         struct weir_source_maker *ret, char *bound, size_t size, struct weir_err *reterr)
 {
     struct weir_err why;
     struct maker *k = weir_calloc(1, sizeof *k);

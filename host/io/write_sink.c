@@ -14,11 +14,11 @@
 
 struct shared { /* by the workers of a stage */
     struct weir_sink sink;
-    struct weir_writer *writer;                     /* [const] */
-    void (*release)(struct weir_writer *w);         /* [const] */
-    char *name;                                     /* [const] */
-    size_t buffer;                                  /* [const] */
-    uint64_t flush_after_ns;                        /* [const] */
+    struct weir_writer *writer;             /* [const] */
+    void (*release)(struct weir_writer *w); /* [const] */
+    char *name;                             /* [const] */
+    size_t buffer;                          /* [const] */
+    uint64_t flush_after_ns;                /* [const] */
 };
 
 /* All fields belong to the worker. */
@@ -31,7 +31,7 @@ struct write_sink {
     struct weir_write *spare;   /* an empty one, so that not each batch allocates */
     size_t submitted;           /* handed over and not back */
     struct weir_timer flush;
-    uint64_t due_ns;            /* when `filling` leaves at the latest */
+    uint64_t due_ns; /* when `filling` leaves at the latest */
     struct weir_strbuf scratch;
 };
 
@@ -210,7 +210,8 @@ static void handle(struct weir_handler *h, struct weir_event **evs, size_t n)
         if (has_box(k))
             add(k, evs[i]);
         else
-            weir_sink_failed(h->seat, evs[i], WEIR_REASON_IO, "no descriptor is left for the worker's wake-up");
+            weir_sink_failed(h->seat, evs[i], WEIR_REASON_IO,
+                             "no descriptor is left for the worker's wake-up");
     }
     submit_if_due(k);
 }
@@ -264,7 +265,8 @@ static size_t memory(const struct weir_handler *h)
            (k->spare != NULL ? k->spare->bytes.cap : 0);
 }
 
-static const struct weir_handler_ops ops = {.handle = handle, .cancel = cancel, .close = close_sink, .memory = memory};
+static const struct weir_handler_ops ops = {
+    .handle = handle, .cancel = cancel, .close = close_sink, .memory = memory};
 
 /* ---- making them ---- */
 

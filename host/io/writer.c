@@ -20,8 +20,8 @@
 #include "io/datepath.h"
 
 enum {
-    POLL_MS = 100,           /* how often a wait for a slow reader looks whether it is still wanted */
-    KEEP_BYTES = 256 << 10,  /* memory that an empty write keeps */
+    POLL_MS = 100,          /* how often a wait for a slow reader looks whether it is still wanted */
+    KEEP_BYTES = 256 << 10, /* memory that an empty write keeps */
     FIRST_MARKS = 64,
 };
 
@@ -40,14 +40,14 @@ struct weir_writer {
     uint64_t give_up_ns;        /* [mu] set with stopping: when to stop writing */
 
     /* [owner: thread] */
-    int fd;                 /* -1: a path that could not be opened the last time */
-    bool own;               /* fd is ours to close */
-    bool socket;            /* written to with send, which does not wait when told so */
-    size_t max;             /* of one write that must not wait for a reader */
-    char path[PATH_MAX];    /* what is open */
-    time_t path_second;     /* when it was made of the pattern */
-    bool dirty;             /* written to since the last sync */
-    uint64_t sync_at_ns;    /* when that is due */
+    int fd;              /* -1: a path that could not be opened the last time */
+    bool own;            /* fd is ours to close */
+    bool socket;         /* written to with send, which does not wait when told so */
+    size_t max;          /* of one write that must not wait for a reader */
+    char path[PATH_MAX]; /* what is open */
+    time_t path_second;  /* when it was made of the pattern */
+    bool dirty;          /* written to since the last sync */
+    uint64_t sync_at_ns; /* when that is due */
 };
 
 /* ---- writes ---- */
@@ -162,8 +162,8 @@ void weir_writer_revoke(struct weir_writer *w, struct weir_write_box *box, struc
 
 /* ---- the descriptor; writer thread, or open before there is one ---- */
 
-/* What a write may have that must not wait: all for a file; for a terminal, or a pipe that could not be opened anew,
- * what poll promises room for. */
+/* What a write may have that must not wait: all for a file; for a terminal, or a pipe that could not be
+ * opened anew, what poll promises room for. */
 static void learn_kind(struct weir_writer *w)
 {
     struct stat st;
@@ -196,7 +196,8 @@ static int open_path(struct weir_writer *w, bool truncate)
     if (w->mkdir)
         make_folders(path);
     /* O_NONBLOCK: a pipe that nobody reads is an error, not a wait; files take no notice */
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | (truncate ? O_TRUNC : 0), 0644);
+    int fd =
+        open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK | (truncate ? O_TRUNC : 0), 0644);
     if (fd < 0)
         return errno;
     if (w->fd >= 0) {
@@ -232,8 +233,9 @@ static void reopen_path(struct weir_writer *w)
 {
     int error = w->pattern == NULL ? 0 : open_path(w, false);
     if (error != 0)
-        weir_log(WEIR_LOG_ERROR, "sink", NULL, "%s: can't be opened anew: %s; what was open is written to still",
-                 w->pattern, strerror(error));
+        weir_log(WEIR_LOG_ERROR, "sink", NULL,
+                 "%s: can't be opened anew: %s; what was open is written to still", w->pattern,
+                 strerror(error));
 }
 
 /* Whether `wr` is wanted still: its worker waits for it, and the writer need not end. */
@@ -312,7 +314,9 @@ static int sync_file(struct weir_writer *w)
     w->dirty = false;
     if (WEIR_FAULT(FSYNC_EIO))
         return EIO;
-    return fdatasync(w->fd) == 0 || errno == EINVAL || errno == EROFS ? 0 : errno; /* EINVAL: a pipe has no disk */
+    return fdatasync(w->fd) == 0 || errno == EINVAL || errno == EROFS
+               ? 0
+               : errno; /* EINVAL: a pipe has no disk */
 }
 
 /* ---- the thread ---- */
@@ -370,7 +374,8 @@ static void write_taken(struct weir_writer *w)
         any = any || wr->written > 0;
     }
     int error = any && w->sync == WEIR_WRITER_ALWAYS ? sync_file(w) : 0;
-    for (struct weir_write *wr = error != 0 ? next_taken(w, NULL) : NULL; wr != NULL; wr = next_taken(w, wr)) {
+    for (struct weir_write *wr = error != 0 ? next_taken(w, NULL) : NULL; wr != NULL;
+         wr = next_taken(w, wr)) {
         if (wr->written == 0)
             continue;
         wr->written = 0; /* what of it is on the disk nobody knows */
@@ -405,7 +410,8 @@ static void sync_if_due(struct weir_writer *w, bool last)
     bool due = sync_pending(w) && (last || weir_clock_ns() >= w->sync_at_ns);
     int error = due ? sync_file(w) : 0;
     if (error != 0)
-        weir_log(WEIR_LOG_ERROR, "sink", NULL, "%s: can't be synced to the disk: %s", w->path, strerror(error));
+        weir_log(WEIR_LOG_ERROR, "sink", NULL, "%s: can't be synced to the disk: %s", w->path,
+                 strerror(error));
 }
 
 static void *run_thread(void *arg)
@@ -425,7 +431,8 @@ static void *run_thread(void *arg)
 
 /* ---- open and close ---- */
 
-/* A pipe of our own that does not wait: the flag would be seen by everyone who has the one that was handed in. */
+/* A pipe of our own that does not wait: the flag would be seen by everyone who has the one that was handed
+ * in. */
 static void take_descriptor(struct weir_writer *w, int fd)
 {
     struct stat st;
@@ -474,8 +481,8 @@ int weir_writer_open(const struct weir_writer_settings *o, struct weir_writer **
         w->pattern = weir_strdup(o->path);
         int error = w->pattern == NULL ? ENOMEM : open_path(w, o->truncate);
         if (error != 0) {
-            rc = weir_err_set(reterr, error == ENOMEM ? WEIR_E_NOMEM : WEIR_E_IO, "%s: can't open for writing: %s", name,
-                              strerror(error));
+            rc = weir_err_set(reterr, error == ENOMEM ? WEIR_E_NOMEM : WEIR_E_IO,
+                              "%s: can't open for writing: %s", name, strerror(error));
             goto fail;
         }
     }

@@ -11,7 +11,7 @@ pools:
 stages:
   web: {source: http, listen: "127.0.0.1:0", deadline: 5s, to: route}
   route: {handler: route.lua, to: {page: page, log: {stage: log, overflow: drop_newest}}}
-  page: {handler: page.lua, pool: disk, queue: {capacity: 7, bytes: 1MiB}, limits: {memory: 32MiB}}
+  page: {handler: page.lua, pool: disk, libs: all, queue: {capacity: 7, bytes: 1MiB}, limits: {memory: 32MiB}}
   log: {sink: "null"}
 ]]
 
@@ -27,11 +27,9 @@ end
 ]]
 
 local page = [[
-local weir = require "weir"
 return function(req)
     if req.path == "/slow" then
-        local from = weir.now()
-        while weir.now() - from < 1.5 do end
+        os.execute("sleep 1.5") -- can't be interrupted
     end
     req:reply(200, "hello\n")
 end
@@ -199,6 +197,28 @@ describe("the command line", function()
     end)
 
     describe("of a running host", function()
+        it("shows the last failures", function()
+            local host = place:start {"shop"}
+            assert.are.equal("", weir(0, "failures"))
+            for _ = 1, 12 do
+                assert.are.equal(500, select(2, program.curl(host.url .. "/fail")))
+            end
+            local doc = json.decode(weir(0, "failures", "--json"))
+            assert.are.equal(12, #doc.failures)
+            assert.are.equal(12, doc.failures[1].number)
+            assert.are.equal("route", doc.failures[1].stage)
+            assert.are.equal("error", doc.failures[1].reason)
+            has(doc.failures[1].error, "route.lua:")
+            assert.are.equal("<request>", doc.failures[1].event)
+            assert.are.equal(2, #json.decode(weir(0, "failures", "--json", "--limit", "2")).failures)
+            assert.are.equal(0, #json.decode(weir(0, "failures", "--json", "page")).failures)
+            local text = weir(0, "failures", "route")
+            assert.are.equal(10, select(2, text:gsub("stage route  error  event %d+, worker %d, generation 1\n", "")))
+            has(text, "    event: \"<request>\"\n")
+            has(weir(1, "failures", "rout"), "there is no stage 'rout' (did you mean 'route'?)")
+            has(weir(64, "failures", "--limit", "0"), "--limit: expected a whole number from 1 to 256, found '0'")
+        end)
+
         it("shows the ledger", function()
             local host = place:start {"shop"}
             for _ = 1, 3 do

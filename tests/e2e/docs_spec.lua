@@ -8,6 +8,7 @@ local pages = {
     "README.md", "docs/configuration.md", "docs/handlers.md", "docs/overload.md", "docs/http.md", "docs/command-line.md",
     "docs/tls.md",
     "docs/shared-tables.md",
+    "docs/sources-and-sinks.md",
 }
 
 local function blocks_of(page)

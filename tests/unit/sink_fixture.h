@@ -1,10 +1,12 @@
-/* tests/unit/sink_fixture.h - a sink behind a stage that feeds it, on a worker that the test drives by hand: time is virtual, the loop is
- * real. bed_until turns the worker until something is so; it waits for the kernel and for other threads, never for time. */
+/* tests/unit/sink_fixture.h - a sink behind a stage that feeds it, on a worker that the test drives by hand:
+ * time is virtual, the loop is real. bed_until turns the worker until something is so; it waits for the
+ * kernel and for other threads, never for time. */
 #ifndef WEIR_TESTS_UNIT_SINK_FIXTURE_H
 #define WEIR_TESTS_UNIT_SINK_FIXTURE_H
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +21,15 @@
 
 enum { FEED, END };
 
-typedef int bed_open_fn(struct weir_stage *stage, const struct weir_conf *options, struct weir_handler_maker *ret,
-                        struct weir_err *reterr);
+/* As the program does. */
+static inline void ignore_sigpipe(void)
+{
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    assert_int_equal(sigaction(SIGPIPE, &ignore, NULL), 0);
+}
+
+typedef int bed_open_fn(struct weir_stage *stage, const struct weir_conf *options,
+                        struct weir_handler_maker *ret, struct weir_err *reterr);
 
 struct bed {
     struct rig *rig;
@@ -39,16 +48,16 @@ static inline struct weir_app *bed_options(const struct weir_app_type *type, con
     struct weir_err err;
     char yaml[1024];
     int n = snprintf(yaml, sizeof yaml,
-                     "weir: 1\nstages:\n  feed: {source: feed, to: end}\n  end: {sink: '%s'%s%s}\n", type->name,
-                     options[0] != '\0' ? ", " : "", options);
+                     "weir: 1\nstages:\n  feed: {source: feed, to: end}\n  end: {sink: '%s'%s%s}\n",
+                     type->name, options[0] != '\0' ? ", " : "", options);
     if (weir_app_parse(yaml, (size_t)n, "weir.yaml", "/", NULL, 0, &types, &report, &app, &err) < 0)
         fail_msg("%s", report.data);
     weir_strbuf_fini(&report);
     return app;
 }
 
-static inline void bed_make(struct bed *b, const struct weir_app_type *type, bed_open_fn *open, const char *options,
-                            unsigned concurrency)
+static inline void bed_make(struct bed *b, const struct weir_app_type *type, bed_open_fn *open,
+                            const char *options, unsigned concurrency)
 {
     struct weir_err err;
     b->app = bed_options(type, options);

@@ -1,7 +1,5 @@
 #include "io/file_sink.h"
 
-#include <signal.h>
-
 #include "base/fault.h"
 #include "sink_fixture.h"
 
@@ -11,7 +9,7 @@ static char path[64];
 static int make_folder(void **state)
 {
     (void)state;
-    signal(SIGPIPE, SIG_IGN);
+    ignore_sigpipe();
     if (mkdtemp(folder) == NULL)
         return -1;
     snprintf(path, sizeof path, "%s/out", folder);

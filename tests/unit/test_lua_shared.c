@@ -53,13 +53,17 @@ static void test_values_keep_their_types(void **state)
 static void test_add_incr_and_cas(void **state)
 {
     (void)state;
-    run(SCRIPT("say(t:add('k', 1)); say(t:add('k', 2)); say(t:incr 'k'); say(t:incr('k', 5)); say(t:incr('k', 0.5))\n"
+    run(SCRIPT("say(t:add('k', 1)); say(t:add('k', 2)); say(t:incr 'k'); say(t:incr('k', 5)); "
+               "say(t:incr('k', 0.5))\n"
                "say(t:incr('new', 2, 40)); say(t:incr('max', math.maxinteger)); say(t:incr 'max')\n"
                "t:set('s', 'text'); say(t:incr 's')\n"
                "say(t:cas('c', nil, {a = 1, b = {2, 3}})); say(t:cas('c', {b = {2, 3}, a = 1}, 'x'))\n"
-               "say(t:cas('c', 'y', 'z')); say(t:cas('c', 'x', nil)); say(t:get 'c'); say(t:cas('c', 'x', 'y'))\n"),
-        "\"true\"\n\"nil exists\"\n\"2\"\n\"7\"\n\"f7.5\"\n\"42\"\n\"9223372036854775807\"\n\"nil overflow\"\n"
-        "\"nil not a number\"\n\"true\"\n\"true\"\n\"nil changed x\"\n\"true\"\n\"nil\"\n\"nil changed nil\"\n");
+               "say(t:cas('c', 'y', 'z')); say(t:cas('c', 'x', nil)); say(t:get 'c'); say(t:cas('c', 'x', "
+               "'y'))\n"),
+        "\"true\"\n\"nil exists\"\n\"2\"\n\"7\"\n\"f7.5\"\n\"42\"\n\"9223372036854775807\"\n\"nil "
+        "overflow\"\n"
+        "\"nil not a number\"\n\"true\"\n\"true\"\n\"nil changed x\"\n\"true\"\n\"nil\"\n\"nil changed "
+        "nil\"\n");
 }
 
 static void test_times_to_live(void **state)
@@ -68,11 +72,12 @@ static void test_times_to_live(void **state)
     weir_clock_set_virtual(1000 * WEIR_NS_PER_S);
     LUA_APP(app, {.name = "a",
                   .to = "out=sink",
-                  .script = SCRIPT("if event == 1 then\n"
-                                   "  t:set('k', 'v', {ttl = 10}); t:incr('n', 1, 0, {ttl = 2.5}); t:set('f', 1)\n"
-                                   "  say(t:ttl 'k', t:ttl 'n', t:ttl 'f' == math.huge, t:ttl 'none')\n"
-                                   "  say(t:expire('f', 4), t:ttl 'f', t:expire('k', false), t:expire('none', 1))\n"
-                                   "else say(t:get 'k', t:get 'n', t:get 'f', t:ttl 'f') end\n")});
+                  .script =
+                      SCRIPT("if event == 1 then\n"
+                             "  t:set('k', 'v', {ttl = 10}); t:incr('n', 1, 0, {ttl = 2.5}); t:set('f', 1)\n"
+                             "  say(t:ttl 'k', t:ttl 'n', t:ttl 'f' == math.huge, t:ttl 'none')\n"
+                             "  say(t:expire('f', 4), t:ttl 'f', t:expire('k', false), t:expire('none', 1))\n"
+                             "else say(t:get 'k', t:get 'n', t:get 'f', t:ttl 'f') end\n")});
     lua_send_int(&app, "a", 1);
     assert_string_equal(lua_arrived(), "\"f10.0 f2.5 true nil\"\n\"true f4.0 true false\"\n");
     weir_clock_set_virtual(1003 * WEIR_NS_PER_S);
@@ -87,13 +92,15 @@ static void test_times_to_live(void **state)
 static void test_mistakes_are_named(void **state)
 {
     (void)state;
-    run(SCRIPT("local function why(...) local _, m = pcall(...); say((m:gsub('^.-:%d+: ', ''))) end\n"
-               "why(t.get); why(t.get, t, nil); why(t.get, t, 1.5); why(t.get, t, {}); why(t.set, t, 'k'); why(t.cas, t, 1, 2); why(t.keys, t, -1)\n"
-               "why(t.set, t, 'k', print); why(t.set, t, 'k', {a = {print}}); why(t.set, t, 'k', 1, {tll = 1})\n"
-               "why(t.set, t, 'k', 1, {ttl = 0}); why(t.set, t, 'k', 1, 5); why(t.add, t, 'k', nil)\n"
-               "why(t.incr, t, 'k', '1'); why(t.get, t, ('x'):rep(70000)); why(weir.shared, 5)\n"
-               "why(function() return t.foo() end); why(function() t.x = 1 end)\n"
-               "say(tostring(getmetatable(t)), weir.shared 'sessions' == t, tostring(t))\n"),
+    run(SCRIPT(
+            "local function why(...) local _, m = pcall(...); say((m:gsub('^.-:%d+: ', ''))) end\n"
+            "why(t.get); why(t.get, t, nil); why(t.get, t, 1.5); why(t.get, t, {}); why(t.set, t, 'k'); "
+            "why(t.cas, t, 1, 2); why(t.keys, t, -1)\n"
+            "why(t.set, t, 'k', print); why(t.set, t, 'k', {a = {print}}); why(t.set, t, 'k', 1, {tll = 1})\n"
+            "why(t.set, t, 'k', 1, {ttl = 0}); why(t.set, t, 'k', 1, 5); why(t.add, t, 'k', nil)\n"
+            "why(t.incr, t, 'k', '1'); why(t.get, t, ('x'):rep(70000)); why(weir.shared, 5)\n"
+            "why(function() return t.foo() end); why(function() t.x = 1 end)\n"
+            "say(tostring(getmetatable(t)), weir.shared 'sessions' == t, tostring(t))\n"),
         "\"weir.shared: call it as t:get(...), with a colon, t being what weir.shared(name) gave\"\n"
         "\"t:get: the key must be a string or an integer, it is nil\"\n"
         "\"t:get: the key must be a string or an integer, it is a float\"\n"
@@ -126,13 +133,16 @@ static void test_an_undeclared_table_is_refused_with_the_declared_ones(void **st
     struct weir_err err;
     weir_shared_tables_undeclared(app.g->shared, false, 0, 0);
     lua_send_text(&app, "a", "sessions");
-    assert_string_equal(lua_arrived(), "\"weir.shared: there is no shared table 'sessions'; weir.yaml declares none "
-                                       "(`shared: {NAME: {bytes: 16MiB}}` would)\"\n");
+    assert_string_equal(lua_arrived(),
+                        "\"weir.shared: there is no shared table 'sessions'; weir.yaml declares none "
+                        "(`shared: {NAME: {bytes: 16MiB}}` would)\"\n");
     assert_int_equal(weir_shared_tables_declare(app.g->shared, "sessions", 5000, 0, &err), WEIR_OK);
     assert_int_equal(weir_shared_tables_declare(app.g->shared, "counters", 5000, 0, &err), WEIR_OK);
     lua_send_text(&app, "a", "sesions");
-    assert_string_equal(lua_arrived(), "\"weir.shared: there is no shared table 'sesions'; weir.yaml declares 'sessions', 'counters'; "
-                                       "did you mean 'sessions'?\"\n");
+    assert_string_equal(
+        lua_arrived(),
+        "\"weir.shared: there is no shared table 'sesions'; weir.yaml declares 'sessions', 'counters'; "
+        "did you mean 'sessions'?\"\n");
     lua_send_text(&app, "a", "sessions");
     assert_string_equal(lua_arrived(), "\"fine\"\n");
     lua_close_app(&app);
@@ -141,22 +151,26 @@ static void test_an_undeclared_table_is_refused_with_the_declared_ones(void **st
 static void test_a_full_table_says_so(void **state)
 {
     (void)state;
-    LUA_APP(app, {.name = "a",
-                  .to = "out=sink",
-                  .script = "local weir = require 'weir'\n"
-                            "return function()\n"
-                            "  local t = weir.shared 'small'\n"
-                            "  local n, ok, why = 0, true, nil\n"
-                            "  while ok do ok, why = t:set(n, n); n = n + (ok and 1 or 0) end\n"
-                            "  local entries, bytes = t:size()\n"
-                            "  weir.emit('out', {n > 10, ok == nil, why, entries == n, bytes <= 5000, bytes > 4900,\n"
-                            "    {t:add('x', 1)}, {t:incr('x')}, {t:cas('x', nil, 1)}, t:incr(0)})\n"
-                            "  t:clear()\n"
-                            "  weir.emit('out', {t:size()})\nend\n"});
+    LUA_APP(app,
+            {.name = "a",
+             .to = "out=sink",
+             .script =
+                 "local weir = require 'weir'\n"
+                 "return function()\n"
+                 "  local t = weir.shared 'small'\n"
+                 "  local n, ok, why = 0, true, nil\n"
+                 "  while ok do ok, why = t:set(n, n); n = n + (ok and 1 or 0) end\n"
+                 "  local entries, bytes = t:size()\n"
+                 "  weir.emit('out', {n > 10, ok == nil, why, entries == n, bytes <= 5000, bytes > 4900,\n"
+                 "    {t:add('x', 1)}, {t:incr('x')}, {t:cas('x', nil, 1)}, t:incr(0)})\n"
+                 "  t:clear()\n"
+                 "  weir.emit('out', {t:size()})\nend\n"});
     struct weir_err err;
     assert_int_equal(weir_shared_tables_declare(app.g->shared, "small", 5000, 0, &err), WEIR_OK);
     lua_send_int(&app, "a", 1);
-    assert_string_equal(lua_arrived(), "[true,true,\"full\",true,true,true,{\"2\":\"full\"},{\"2\":\"full\"},{\"2\":\"full\"},1]\n[0,0]\n");
+    assert_string_equal(
+        lua_arrived(),
+        "[true,true,\"full\",true,true,true,{\"2\":\"full\"},{\"2\":\"full\"},{\"2\":\"full\"},1]\n[0,0]\n");
     lua_close_app(&app);
 }
 
@@ -187,12 +201,16 @@ static void test_a_script_can_name_its_table_while_it_loads_but_not_use_it(void 
     struct weir_err err;
     struct weir_graph g = {.stage_count = 0};
     struct weir_stage stage = {.name = "a", .memory = 8 << 20, .graph = &g};
-    const struct lua_stage_spec fine = {.name = "a", .script = "local t = require('weir').shared 'x'\nreturn function() t:get(1) end\n"};
+    const struct lua_stage_spec fine = {
+        .name = "a", .script = "local t = require('weir').shared 'x'\nreturn function() t:get(1) end\n"};
     assert_int_equal(lua_open_stage(&app, &stage, &fine, &err), WEIR_OK);
     stage.handler.destroy(stage.handler.self);
-    const struct lua_stage_spec bad = {.name = "a", .script = "local t = require('weir').shared 'x'\nt:set('loaded', 1)\nreturn print\n"};
+    const struct lua_stage_spec bad = {
+        .name = "a", .script = "local t = require('weir').shared 'x'\nt:set('loaded', 1)\nreturn print\n"};
     assert_int_equal(lua_open_stage(&app, &stage, &bad, &err), WEIR_E_SCRIPT);
-    assert_non_null(strstr(err.text, "a.lua:2: t:set can't be used while the script is being loaded; use it in init or in a handler"));
+    assert_non_null(strstr(
+        err.text,
+        "a.lua:2: t:set can't be used while the script is being loaded; use it in init or in a handler"));
     lua_remove_folder(&app);
 }
 
@@ -200,7 +218,9 @@ static void test_stages_share_a_table(void **state)
 {
     (void)state;
     LUA_APP(app,
-            {.name = "writer", .to = "out=reader", .script = SCRIPT("t:incr('n', event); weir.emit('out', event)")},
+            {.name = "writer",
+             .to = "out=reader",
+             .script = SCRIPT("t:incr('n', event); weir.emit('out', event)")},
             {.name = "reader", .to = "out=sink", .script = SCRIPT("say(t:get 'n')")});
     lua_send_int(&app, "writer", 5);
     lua_send_int(&app, "writer", 6);
@@ -218,7 +238,9 @@ static void test_stages_share_a_table(void **state)
 static void set_now(struct lua_app *app, int64_t value, uint64_t ttl_ns)
 {
     struct weir_shared_key k = weir_shared_key_string("k", 1);
-    assert_int_equal(weir_shared_table_set(table_of(app), &k, (struct weir_value){.kind = WEIR_VALUE_INT, .integer = value}, ttl_ns),
+    assert_int_equal(weir_shared_table_set(table_of(app), &k,
+                                           (struct weir_value){.kind = WEIR_VALUE_INT, .integer = value},
+                                           ttl_ns),
                      WEIR_OK);
 }
 
@@ -240,7 +262,9 @@ static void test_a_watch_ends_with_a_write(void **state)
     lua_send_int(&app, "a", 2);
     assert_string_equal(lua_arrived(), "");
     struct weir_shared_key other = weir_shared_key_string("other", 5);
-    assert_int_equal(weir_shared_table_set(table_of(&app), &other, (struct weir_value){.kind = WEIR_VALUE_INT, .integer = 1}, 0), WEIR_OK);
+    assert_int_equal(weir_shared_table_set(table_of(&app), &other,
+                                           (struct weir_value){.kind = WEIR_VALUE_INT, .integer = 1}, 0),
+                     WEIR_OK);
     lua_pump(&app);
     assert_string_equal(lua_arrived(), "");
     set_now(&app, 7, 0);

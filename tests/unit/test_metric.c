@@ -32,17 +32,20 @@ static void names_are_those_of_prometheus(void **state)
 {
     (void)state;
     static const double falling[] = {1, 0.5};
-    static const struct weir_metric_label bad[] = {{"a-b", "x"}}, le[] = {{"le", "x"}}, hidden[] = {{"__x", "x"}};
+    static const struct weir_metric_label bad[] = {{"a-b", "x"}}, le[] = {{"le", "x"}},
+                                          hidden[] = {{"__x", "x"}};
     static const struct {
         struct weir_metric_spec spec;
         const char *text;
     } rows[] = {
-        {{.name = "2fast"}, "counter '2fast': a name has letters, digits (not first) and _, at most 128 of them"},
+        {{.name = "2fast"},
+         "counter '2fast': a name has letters, digits (not first) and _, at most 128 of them"},
         {{.name = ""}, "counter '': a name has letters, digits (not first) and _, at most 128 of them"},
         {{.name = "a:b"}, "counter 'a:b': a name has letters, digits (not first) and _, at most 128 of them"},
         {{.name = "weir_x"}, "counter 'weir_x': names that begin with weir_ or process_ are the host's"},
         {{.name = "x_count"}, "counter 'x_count': names that end in _count are those of a histogram's parts"},
-        {{.type = WEIR_METRIC_GAUGE, .name = "x_total"}, "gauge 'x_total': only counters' names end in _total"},
+        {{.type = WEIR_METRIC_GAUGE, .name = "x_total"},
+         "gauge 'x_total': only counters' names end in _total"},
         {{.name = "x", .labels = bad, .label_count = 1},
          "counter 'x': label 'a-b': a name has letters, digits (not first) and _, but no __ at its start"},
         {{.name = "x", .labels = hidden, .label_count = 1},
@@ -66,27 +69,35 @@ static void names_are_those_of_prometheus(void **state)
 static void one_name_has_one_type_and_one_set_of_labels(void **state)
 {
     (void)state;
-    static const struct weir_metric_label ab[] = {{"b", "2"}, {"a", "1"}}, ba[] = {{"a", "1"}, {"b", "2"}}, c[] = {{"c", "1"}};
+    static const struct weir_metric_label ab[] = {{"b", "2"}, {"a", "1"}}, ba[] = {{"a", "1"}, {"b", "2"}},
+                                          c[] = {{"c", "1"}};
     static const double two[] = {1, 2}, three[] = {1, 3};
     struct weir_metrics *m = make();
     struct weir_metric_series *s, *t = NULL;
     struct weir_err err;
     bool other;
     s = get(m, &(struct weir_metric_spec){.name = "hits", .labels = ab, .label_count = 2});
-    assert_ptr_equal(get(m, &(struct weir_metric_spec){.name = "hits_total", .labels = ba, .label_count = 2}), s);
+    assert_ptr_equal(get(m, &(struct weir_metric_spec){.name = "hits_total", .labels = ba, .label_count = 2}),
+                     s);
     assert_string_equal(weir_metric_name(weir_metrics_first(m)), "hits_total");
     assert_string_equal(weir_metric_label_name(weir_metrics_first(m), 1), "b");
     assert_string_equal(weir_metric_label_value(s, 1), "2");
-    assert_int_equal(weir_metrics_get(m, &(struct weir_metric_spec){.name = "hits", .labels = c, .label_count = 1}, &t, &other, &err),
-                     WEIR_E_EXISTS);
+    assert_int_equal(
+        weir_metrics_get(m, &(struct weir_metric_spec){.name = "hits", .labels = c, .label_count = 1}, &t,
+                         &other, &err),
+        WEIR_E_EXISTS);
     assert_string_equal(err.text, "counter 'hits' has the labels a, b, not the label c");
-    assert_int_equal(weir_metrics_get(m, &(struct weir_metric_spec){.name = "hits"}, &t, &other, &err), WEIR_E_EXISTS);
+    assert_int_equal(weir_metrics_get(m, &(struct weir_metric_spec){.name = "hits"}, &t, &other, &err),
+                     WEIR_E_EXISTS);
     assert_string_equal(err.text, "counter 'hits' has the labels a, b, not no labels");
-    get(m, &(struct weir_metric_spec){.type = WEIR_METRIC_HISTOGRAM, .name = "h", .bounds = two, .bound_count = 2});
-    assert_int_equal(weir_metrics_get(m, &(struct weir_metric_spec){.type = WEIR_METRIC_GAUGE, .name = "h"}, &t, &other, &err),
+    get(m, &(struct weir_metric_spec){
+               .type = WEIR_METRIC_HISTOGRAM, .name = "h", .bounds = two, .bound_count = 2});
+    assert_int_equal(weir_metrics_get(m, &(struct weir_metric_spec){.type = WEIR_METRIC_GAUGE, .name = "h"},
+                                      &t, &other, &err),
                      WEIR_E_EXISTS);
     assert_string_equal(err.text, "gauge 'h': there is a histogram of that name");
-    struct weir_metric_spec more = {.type = WEIR_METRIC_HISTOGRAM, .name = "h", .bounds = three, .bound_count = 2};
+    struct weir_metric_spec more = {
+        .type = WEIR_METRIC_HISTOGRAM, .name = "h", .bounds = three, .bound_count = 2};
     assert_int_equal(weir_metrics_get(m, &more, &t, &other, &err), WEIR_E_EXISTS);
     assert_string_equal(err.text, "histogram 'h' has other buckets");
     assert_null(t);
@@ -105,8 +116,10 @@ static void what_is_beyond_the_bound_is_counted_together(void **state)
         const struct weir_metric_label user[] = {{"user", value}};
         struct weir_metric_series *s;
         bool other;
-        assert_int_equal(weir_metrics_get(m, &(struct weir_metric_spec){.name = "c", .labels = user, .label_count = 1}, &s, &other, &err),
-                         WEIR_OK);
+        assert_int_equal(
+            weir_metrics_get(m, &(struct weir_metric_spec){.name = "c", .labels = user, .label_count = 1}, &s,
+                             &other, &err),
+            WEIR_OK);
         assert_true(other == (i >= WEIR_METRIC_SERIES_MAX));
         weir_metric_add_int(s, 0, 1);
         if (other)
@@ -119,7 +132,8 @@ static void what_is_beyond_the_bound_is_counted_together(void **state)
     assert_int_equal(v.whole, 50);
     assert_string_equal(weir_metric_label_value(first_other, 0), "other");
     size_t n = 0;
-    for (const struct weir_metric_series *s = weir_metric_first_series(weir_metrics_first(m)); s != NULL; s = weir_metric_next_series(s))
+    for (const struct weir_metric_series *s = weir_metric_first_series(weir_metrics_first(m)); s != NULL;
+         s = weir_metric_next_series(s))
         n++;
     assert_int_equal(n, WEIR_METRIC_SERIES_MAX + 1);
     weir_metrics_destroy(m);
@@ -136,7 +150,8 @@ static void a_series_named_other_is_the_one_of_the_rest(void **state)
         if (i == 3)
             memcpy(value, "other", sizeof "other");
         const struct weir_metric_label user[] = {{"user", value}};
-        struct weir_metric_series *s = get(m, &(struct weir_metric_spec){.name = "c", .labels = user, .label_count = 1});
+        struct weir_metric_series *s =
+            get(m, &(struct weir_metric_spec){.name = "c", .labels = user, .label_count = 1});
         if (i == 3)
             named = s;
         if (i == WEIR_METRIC_SERIES_MAX)
@@ -164,7 +179,8 @@ static void values_add_up_over_lanes(void **state)
     weir_metric_read(g, &v);
     assert_true(v.whole == 0 && v.part == 5.25);
     struct weir_metric_series *h =
-        get(m, &(struct weir_metric_spec){.type = WEIR_METRIC_HISTOGRAM, .name = "h", .bounds = bounds, .bound_count = 2});
+        get(m, &(struct weir_metric_spec){
+                   .type = WEIR_METRIC_HISTOGRAM, .name = "h", .bounds = bounds, .bound_count = 2});
     weir_metric_observe(h, 0, 0.1); /* a bound is in its bucket */
     weir_metric_observe(h, 1, 0.5);
     weir_metric_observe(h, 1, 3);
@@ -189,8 +205,11 @@ static void lack_of_memory_loses_no_count(void **state)
         rc = weir_metrics_create(&m, &err);
         if (rc == WEIR_OK)
             rc = weir_metrics_get(m,
-                                  &(struct weir_metric_spec){
-                                      .type = WEIR_METRIC_HISTOGRAM, .name = "h", .labels = ab, .label_count = 2, .help = "Help."},
+                                  &(struct weir_metric_spec){.type = WEIR_METRIC_HISTOGRAM,
+                                                             .name = "h",
+                                                             .labels = ab,
+                                                             .label_count = 2,
+                                                             .help = "Help."},
                                   &s, &other, &err);
         assert_true((rc == WEIR_OK) == (s != NULL));
         if (s != NULL) {
@@ -250,7 +269,8 @@ static void no_count_of_many_threads_is_lost(void **state)
     int64_t whole = 0;
     double part = 0, gauge = 0;
     for (const struct weir_metric *f = weir_metrics_first(crew.m); f != NULL; f = weir_metric_next(f)) {
-        for (const struct weir_metric_series *s = weir_metric_first_series(f); s != NULL; s = weir_metric_next_series(s)) {
+        for (const struct weir_metric_series *s = weir_metric_first_series(f); s != NULL;
+             s = weir_metric_next_series(s)) {
             struct weir_metric_value v;
             weir_metric_read(s, &v);
             whole += v.whole;

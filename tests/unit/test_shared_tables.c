@@ -67,7 +67,8 @@ static void *ask(void *arg)
     for (int i = 0; i < 200; i++) {
         char name[16];
         snprintf(name, sizeof name, "n%d", i);
-        if (weir_shared_tables_get(arg, name, &t, &err) != WEIR_OK || strcmp(weir_shared_table_name(t), name) != 0)
+        if (weir_shared_tables_get(arg, name, &t, &err) != WEIR_OK ||
+            strcmp(weir_shared_table_name(t), name) != 0)
             return arg;
     }
     return NULL;

@@ -1,7 +1,5 @@
 #include "io/stdout_sink.h"
 
-#include <signal.h>
-
 #include "sink_fixture.h"
 
 /* The test's own standard output stands aside while a pipe takes its place. */
@@ -141,6 +139,6 @@ int main(void)
         TEST(several_stages_share_it),
         TEST(opening_survives_any_failed_allocation),
     };
-    signal(SIGPIPE, SIG_IGN);
+    ignore_sigpipe();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

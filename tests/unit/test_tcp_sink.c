@@ -3,7 +3,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -345,7 +344,7 @@ static void a_cancel_ends_everything_in_every_state(void **state)
         if (when > 0)
             for (int i = 0; i < 20; i++)
                 bed_turn(&b); /* 1: it pauses, 2: it sends */
-        if (when == 3) { /* connected, with nothing to send */
+        if (when == 3) {      /* connected, with nothing to send */
             int peer = accept_one(&b, listener);
             struct reading r = {.fd = peer, .want = SIZE + 3};
             bed_until(&b, has_read, &r);
@@ -473,6 +472,6 @@ int main(void)
         TEST(opening_and_making_survive_any_failed_allocation),
         TEST(sending_survives_any_failed_allocation),
     };
-    signal(SIGPIPE, SIG_IGN);
+    ignore_sigpipe();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -10,8 +9,9 @@
 
 static int receiver(int *ret_port)
 {
-    struct sockaddr_in a = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)*ret_port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_port = htons((uint16_t)*ret_port),
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof a;
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&a, len), 0);
@@ -55,7 +55,7 @@ static void each_event_is_a_datagram(void **state)
         rig_emit_value(b.w, FEED, i);
     bed_until(&b, bed_handled, &(int){153});
     for (int i = 0; i < 150; i++) {
-        char text[8];
+        char text[16];
         snprintf(text, sizeof text, "%d", i);
         expect(fd, text);
     }
@@ -121,7 +121,7 @@ static void events_wait_for_a_unix_receiver_that_is_slow_or_away(void **state)
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof un), 0);
     for (int i = 0; i < 200; i++) { /* the kernel keeps a few of them only */
-        char text[8], got[16];
+        char text[16], got[16];
         ssize_t n = -1;
         for (int turns = 0; n < 0 && turns < 5000; turns++) {
             bed_turn(&b);
@@ -196,6 +196,6 @@ int main(void)
         TEST(a_cancel_ends_what_waits),
         TEST(opening_and_making_survive_any_failed_allocation),
     };
-    signal(SIGPIPE, SIG_IGN);
+    ignore_sigpipe();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

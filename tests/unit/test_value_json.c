@@ -58,8 +58,15 @@ static void floats_are_the_shortest_text_that_comes_back(void **state)
         double d;
         const char *text;
     } known[] = {
-        {0.1, "0.1"},         {1.0, "1.0"},     {-0.0, "-0.0"},   {0.1 + 0.2, "0.30000000000000004"},
-        {1e100, "1e+100"},    {123456789.0, "123456789.0"}, {5e-324, "4.94065645841247e-324"}, {NAN, "null"}, {INFINITY, "null"},
+        {0.1, "0.1"},
+        {1.0, "1.0"},
+        {-0.0, "-0.0"},
+        {0.1 + 0.2, "0.30000000000000004"},
+        {1e100, "1e+100"},
+        {123456789.0, "123456789.0"},
+        {5e-324, "4.94065645841247e-324"},
+        {NAN, "null"},
+        {INFINITY, "null"},
         {2.5, "2.5"},
     };
     char text[64];
@@ -119,7 +126,8 @@ static void tables_and_what_is_in_them(void **state)
           "{\"a\":1,\"b\":[{}]}");
     CHECK("\xde\x00\x01\xa1k\xc0", "{\"k\":null}");
     CHECK("\xdf\x00\x00\x00\x01\xa1k\xc0", "{\"k\":null}");
-    CHECK("\x83\x01\xc0\xc3\xc0\xcb\x3f\xe0\x00\x00\x00\x00\x00\x00\xc0", "{\"1\":null,\"true\":null,\"0.5\":null}");
+    CHECK("\x83\x01\xc0\xc3\xc0\xcb\x3f\xe0\x00\x00\x00\x00\x00\x00\xc0",
+          "{\"1\":null,\"true\":null,\"0.5\":null}");
     CHECK("\x91\xd4\x01\x00", "[\"<request>\"]");
     CHECK("\x91\xc7\x00\x01", "[\"<request>\"]");
 }
@@ -129,10 +137,10 @@ static void what_is_malformed_is_null_as_a_whole(void **state)
     (void)state;
     CHECK("", "null");
     CHECK("\xc1", "null");
-    CHECK("\x92\x01", "null");       /* a member is missing */
-    CHECK("\x01\x02", "null");       /* something follows */
-    CHECK("\xa5xy", "null");         /* cut in a string */
-    CHECK("\xcf\x01", "null");       /* cut in a number */
+    CHECK("\x92\x01", "null"); /* a member is missing */
+    CHECK("\x01\x02", "null"); /* something follows */
+    CHECK("\xa5xy", "null");   /* cut in a string */
+    CHECK("\xcf\x01", "null"); /* cut in a number */
     CHECK("\xdf\xff\xff\xff\xff", "null");
     CHECK("\xdb\xff\xff\xff\xff", "null");
     CHECK("\xc9\xff\xff\xff\xff\x01", "null");
@@ -149,8 +157,9 @@ static void strings_are_told_from_all_else(void **state)
         size_t len;
         const char *text; /* NULL: it is no string */
     } known[] = {
-        {"\xa2hi", 3, "hi"}, {"\xd9\x02hi", 4, "hi"}, {"\xda\x00\x02hi", 5, "hi"}, {"\xdb\0\0\0\x02hi", 7, "hi"},
-        {"\xc4\x02hi", 4, "hi"}, {"\xa3hi", 3, NULL}, {"\x91\x01", 2, NULL}, {"\xa0", 1, ""},
+        {"\xa2hi", 3, "hi"},           {"\xd9\x02hi", 4, "hi"}, {"\xda\x00\x02hi", 5, "hi"},
+        {"\xdb\0\0\0\x02hi", 7, "hi"}, {"\xc4\x02hi", 4, "hi"}, {"\xa3hi", 3, NULL},
+        {"\x91\x01", 2, NULL},         {"\xa0", 1, ""},
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         struct weir_value v = {.kind = WEIR_VALUE_BYTES, .blob = weir_blob_create(known[i].len)};

@@ -202,6 +202,20 @@ static void cpu_time_of_a_stretch_that_nobody_saw_is_none(void **state)
     weir_watch_leave(&watch);
 }
 
+static void one_of_a_blocking_pool_may_block(void **state)
+{
+    (void)state;
+    struct weir_pool pool = {.name = "disk", .blocking = true};
+    struct weir_stage stage = {.name = "read", .pool = &pool};
+    const struct weir_watch_limits l = {.slice_ns = 10 * ms, .stall_ns = 50 * ms, .cpu_ns = 1000 * WEIR_NS_PER_S};
+    weir_watch_enter(&watch, &l, &stage, 0, 0, interrupt, &watch);
+    for (uint64_t at = 0; at < 500; at += 5)
+        step(at * ms);
+    assert_int_equal(weir_watch_order(&watch), WEIR_WATCH_PREEMPT);
+    assert_false(atomic_load(&watch.stuck));
+    weir_watch_leave(&watch);
+}
+
 /* ---- the log ---- */
 
 static int kept_stderr;
@@ -449,6 +463,7 @@ int main(void)
         WATCHED(the_wall_limit_ends_a_call),
         WATCHED(the_cpu_limit_counts_cpu_time_and_earlier_slices),
         WATCHED(cpu_time_of_a_stretch_that_nobody_saw_is_none),
+        WATCHED(one_of_a_blocking_pool_may_block),
         WATCHED(one_that_does_not_hear_is_stuck_and_comes_back),
         WATCHED(a_silent_thread_is_told_of_once),
         TEST(others_go_on_beside_a_stuck_worker),

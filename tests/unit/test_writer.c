@@ -1,7 +1,6 @@
 #include "io/writer.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <sys/stat.h>
 
 #include "base/fault.h"
@@ -13,7 +12,7 @@ static char path[64], old_path[64];
 static int make_folder(void **state)
 {
     (void)state;
-    signal(SIGPIPE, SIG_IGN);
+    ignore_sigpipe();
     if (mkdtemp(folder) == NULL)
         return -1;
     snprintf(path, sizeof path, "%s/out", folder);
@@ -244,7 +243,7 @@ static void the_date_in_the_path_is_followed(void **state)
     bench_open(&b, &(struct weir_writer_settings){.path = pattern});
     snprintf(command, sizeof command, "ls %s/day-* | wc -l", folder);
     int lines = 0;
-    while (atoi(counted) < 2) { /* a second at most */
+    while (strtol(counted, NULL, 10) < 2) { /* a second at most */
         submit(&b, FRAMES(&b, "a\n"), 1, 0);
         lines++;
         FILE *p = popen(command, "r");
@@ -255,7 +254,7 @@ static void the_date_in_the_path_is_followed(void **state)
     FILE *p = popen(command, "r");
     assert_non_null(fgets(counted, sizeof counted, p));
     pclose(p);
-    assert_int_equal(atoi(counted), lines);
+    assert_int_equal(strtol(counted, NULL, 10), lines);
     bench_close(&b);
 }
 
