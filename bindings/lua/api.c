@@ -86,4 +86,5 @@ WEIR_L_RAISES void weir_api_open(lua_State *L)
     weir_api_http_open(L);
     weir_api_fs_open(L);
     weir_api_tcp_open(L);
+    weir_api_conn_open(L);
 }

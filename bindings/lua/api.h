@@ -19,6 +19,7 @@ WEIR_L_RAISES void weir_api_time_open(lua_State *L);
 WEIR_L_RAISES void weir_api_http_open(lua_State *L);
 WEIR_L_RAISES void weir_api_fs_open(lua_State *L);
 WEIR_L_RAISES void weir_api_tcp_open(lua_State *L);
+WEIR_L_RAISES void weir_api_conn_open(lua_State *L);
 /* The VM's worker runs it from now on, or no longer: timers. */
 void weir_api_time_attach(struct weir_vm *vm);
 void weir_api_time_detach(struct weir_vm *vm);

@@ -17,6 +17,7 @@
 #include "io/stdin_source.h"
 #include "io/stdout_sink.h"
 #include "io/tcp_sink.h"
+#include "io/tcp_source.h"
 #include "io/timer_source.h"
 #include "io/udp_sink.h"
 #include "io/udp_source.h"
@@ -167,6 +168,7 @@ int main(int argc, char **argv)
 {
     const struct weir_source_type sources[] = {
         {&weir_http_source_type, weir_http_source_open},
+        {&weir_tcp_source_type, weir_tcp_source_open},
         {&weir_udp_source_type, weir_udp_source_open},
         {&weir_timer_source_type, weir_timer_source_open},
         {&weir_generator_source_type, weir_generator_source_open},

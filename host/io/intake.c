@@ -100,6 +100,8 @@ static bool step(struct weir_intake *in, bool *starved)
     case WEIR_CUT_OVERLONG:
         count(&in->counts->overlong, 1);
         take(in, used);
+        if (in->ops->overlong != NULL)
+            in->ops->overlong(in);
         return true;
     case WEIR_CUT_MORE:
         take(in, used);
@@ -196,6 +198,18 @@ void weir_intake_filled(struct weir_intake *in, size_t n)
     in->len += n;
     count(&in->counts->bytes, n);
     pump(in);
+}
+
+void weir_intake_send(struct weir_intake *in, struct weir_value value)
+{
+    enum weir_verdict verdict;
+    weir_value_ref(value);
+    if (weir_feed_send(&in->feed, value, &verdict) < 0)
+        verdict = WEIR_VERDICT_NOMEM;
+    else
+        count(&in->counts->events, 1);
+    in->busy = verdict == WEIR_VERDICT_PENDING;
+    settle(in, value, verdict);
 }
 
 void weir_intake_end(struct weir_intake *in)

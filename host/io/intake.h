@@ -31,6 +31,8 @@ struct weir_intake_ops {
     bool (*make)(struct weir_intake *in, const struct weir_cut_frame *frame, uint64_t offset, struct weir_value *ret);
     /* A frame that ends before `end` was sent, and taken, refused or made to wait. NULL: nothing to do. */
     void (*sent)(struct weir_intake *in, struct weir_value value, uint64_t end);
+    /* A frame over framing.max was passed over, or its beginning was. Must not call the intake. NULL: nothing to do. */
+    void (*overlong)(struct weir_intake *in);
     /* All that is whole has been taken: more is to be read. After weir_intake_end: it was the last. Never inside another call of the
      * intake but weir_intake_filled, …end and …flush, always the last thing they do. */
     void (*hungry)(struct weir_intake *in);
@@ -62,6 +64,9 @@ void weir_intake_fini(struct weir_intake *in);
 char *weir_intake_room(struct weir_intake *in, size_t want);
 /* `n` bytes were read into it. */
 void weir_intake_filled(struct weir_intake *in, size_t n);
+/* Sends a value of the owner's between two frames; takes its reference. In `hungry` only. When it has to wait, hungry comes again. Without
+ * memory it is left out. */
+void weir_intake_send(struct weir_intake *in, struct weir_value value);
 /* Nothing follows: a last frame without its end is one. Not while busy. */
 void weir_intake_end(struct weir_intake *in);
 /* A frame that was begun is not waited for any longer: what is there of it is one. Not while busy. */

@@ -75,6 +75,36 @@ bool weir_source_value_line(const char *path, const void *line, size_t len, uint
     return give(blob, ret);
 }
 
+static size_t put_text(unsigned char *at, const char *text)
+{
+    size_t len = strlen(text), n = put_string_head(at, len);
+    return n + put(at + n, text, len);
+}
+
+bool weir_source_value_news(const struct weir_conn_news *news, struct weir_value *ret)
+{
+    const char *reason = news->reason != NULL ? news->reason : "";
+    size_t room = 1 + 4 * HEAD_MAX + sizeof "eventconnremotereason" + 3 * HEAD_MAX + strlen(news->event) + strlen(news->remote) +
+                  strlen(reason) + NUMBER_MAX;
+    struct weir_blob *blob = weir_blob_create(room);
+    if (blob == NULL)
+        return false;
+    unsigned char *at = blob->data;
+    *at++ = (unsigned char)(0x80 + (news->reason != NULL ? 4 : 3));
+    at += put_text(at, "event");
+    at += put_text(at, news->event);
+    at += put_text(at, "remote");
+    at += put_text(at, news->remote);
+    if (news->reason != NULL) {
+        at += put_text(at, "reason");
+        at += put_text(at, news->reason);
+    }
+    at += put_text(at, "conn");
+    at += put_uint64(at, news->conn);
+    blob->len = (uint32_t)(at - blob->data);
+    return give(blob, ret);
+}
+
 /* ---- configured values ---- */
 
 static int write_bytes(void *out, const char *bytes, size_t len)
