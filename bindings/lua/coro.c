@@ -120,7 +120,6 @@ WEIR_L_RAISES static int l_create(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TFUNCTION);
     lua_State *co = lua_newthread(L);
-    weir_preempt_prepare(co);
     lua_pushvalue(L, 1);
     lua_xmove(L, co, 1);
     return 1;

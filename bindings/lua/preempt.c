@@ -179,10 +179,10 @@ static void interrupt(void *arg)
 
 /* --- who runs --- */
 
-void weir_preempt_prepare(lua_State *co)
+void weir_preempt_prepare(lua_State *L)
 {
     if (STANDING_COUNT > 0)
-        disarm(co);
+        disarm(L);
 }
 
 void weir_preempt_enter(struct weir_vm *vm, lua_State *co, uint64_t ran_ns, uint64_t wall_end_ns)

@@ -26,8 +26,8 @@ void weir_preempt_enter(struct weir_vm *vm, lua_State *co, uint64_t ran_ns, uint
 void weir_preempt_leave(struct weir_vm *vm);
 /* `co` is the coroutine that runs from now on, resumed by or returned to from another one. Arms it if the call is doomed. */
 void weir_preempt_switch(struct weir_vm *vm, lua_State *co);
-/* A new coroutine. */
-void weir_preempt_prepare(lua_State *co);
+/* A new VM's main thread, whose hook all its coroutines take over. */
+void weir_preempt_prepare(lua_State *L);
 /* Whether the call that runs is over a limit and can't give way here: a C function that may take long asks every millisecond or so, and
  * raises when it hears true. */
 bool weir_preempt_doomed(lua_State *L);

@@ -341,6 +341,7 @@ int weir_vm_create(const struct weir_lua_script *script, struct weir_seat *seat,
     int rc = WEIR_E_NOMEM;
     if (vm->L != NULL) {
         lua_atpanic(vm->L, l_panic);
+        weir_preempt_prepare(vm->L);
         *(struct weir_vm **)lua_getextraspace(vm->L) = vm;
         rc = weir_vm_call(vm, l_open, NULL, reterr);
     }
