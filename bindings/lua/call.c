@@ -46,6 +46,8 @@ WEIR_L_RAISES bool weir_call_begin_fiber(lua_State *L, int args, bool background
     call->fiber = true;
     call->background = background;
     vm->fibers++;
+    if (!background)
+        weir_ledger_add(&vm->seat->unfinished, 1);
     lua_pushvalue(call->co, 1);
     lua_xmove(L, call->co, args + 1);
     call->args = args + 1;
@@ -107,9 +109,9 @@ static void end_events(struct weir_call *call)
 /* The call is over, whatever became of it. */
 static void end(struct weir_call *call)
 {
-    end_events(call);
     if (call->deferred_ref != LUA_NOREF)
-        begin_deferred(call);
+        begin_deferred(call); /* they run in a later turn, and are counted before the call is not any more */
+    end_events(call);
     weir_call_give_back(call);
 }
 
@@ -246,6 +248,8 @@ static void end_cancelled(struct weir_call *call)
         end(call);
         return;
     }
+    if (call->deferred_ref != LUA_NOREF)
+        begin_deferred(call);
     end_events(call);
     call->state = WEIR_CALL_ORPHAN;
     weir_list_append(&call->vm->orphans, &call->node);

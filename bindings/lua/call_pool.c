@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "core/event.h"
+#include "core/seat.h"
 #include "lua/convert.h"
 
 enum {
@@ -175,8 +176,9 @@ void weir_call_drop_thread(struct weir_call *call)
 void weir_call_give_back(struct weir_call *call)
 {
     struct weir_vm *vm = call->vm;
-    if (call->fiber)
-        vm->fibers--;
+    vm->fibers -= call->fiber;
+    if (call->fiber && !call->background)
+        weir_ledger_add(&vm->seat->unfinished, -1);
     if (call->co != NULL && vm->idle_count >= IDLE_MAX)
         weir_call_drop_thread(call);
     call->state = call->co != NULL ? WEIR_CALL_IDLE : WEIR_CALL_BARE;

@@ -48,6 +48,18 @@ static char *copy_text(const char *text)
     return text == NULL ? NULL : weir_strndup(text, strnlen(text, WEIR_FAILURE_TEXT_MAX));
 }
 
+/* Not a reference: whoever waits for the end of an event may look whether its value is held by somebody still (io/file_tail.h). */
+static struct weir_value copy_value(struct weir_value v)
+{
+    if (v.kind != WEIR_VALUE_BYTES)
+        return v;
+    struct weir_blob *blob = weir_blob_create(v.blob->len);
+    if (blob == NULL)
+        return WEIR_VALUE_NOTHING;
+    memcpy(blob->data, v.blob->data, v.blob->len);
+    return (struct weir_value){.kind = WEIR_VALUE_BYTES, .blob = blob};
+}
+
 void weir_failures_note(struct weir_failures *f, const struct weir_seat *seat, const struct weir_event *ev, enum weir_reason reason,
                         const char *text)
 {
@@ -62,7 +74,7 @@ void weir_failures_note(struct weir_failures *f, const struct weir_seat *seat, c
                                  .value_bytes = weir_value_size(ev->value),
                                  .had_request = ev->request != NULL};
     if (fresh.value_bytes <= WEIR_FAILURE_VALUE_MAX)
-        fresh.value = weir_value_ref(ev->value);
+        fresh.value = copy_value(ev->value);
     weir_mutex_lock(&f->mu);
     fresh.number = ++f->count;
     struct weir_failure old = f->ring[fresh.number % WEIR_FAILURES_KEPT];

@@ -167,29 +167,34 @@ struct weir_seat **weir_graph_seats(struct weir_graph *g, size_t slot)
     return seats;
 }
 
-static int64_t ended(const struct weir_ledger *l)
+static int64_t ended(const struct weir_seat *s)
 {
-    return atomic_load_explicit(&l->handled, memory_order_acquire) + atomic_load_explicit(&l->failed, memory_order_acquire) +
-           atomic_load_explicit(&l->expired, memory_order_acquire) + atomic_load_explicit(&l->dropped, memory_order_acquire);
+    return atomic_load_explicit(&s->ledger.handled, memory_order_acquire) + atomic_load_explicit(&s->ledger.failed, memory_order_acquire) +
+           atomic_load_explicit(&s->ledger.expired, memory_order_acquire) + atomic_load_explicit(&s->ledger.dropped, memory_order_acquire);
 }
 
-static int64_t accepted(const struct weir_ledger *l)
+static int64_t accepted(const struct weir_seat *s)
 {
-    return atomic_load_explicit(&l->accepted, memory_order_acquire);
+    return atomic_load_explicit(&s->ledger.accepted, memory_order_acquire);
 }
 
-static int64_t waiting(const struct weir_ledger *l)
+static int64_t waiting(const struct weir_seat *s)
 {
-    return atomic_load_explicit(&l->waiting, memory_order_acquire);
+    return atomic_load_explicit(&s->ledger.waiting, memory_order_acquire);
 }
 
-static int64_t sum_seats(struct weir_graph *g, int64_t (*count)(const struct weir_ledger *l))
+static int64_t unfinished(const struct weir_seat *s)
+{
+    return atomic_load_explicit(&s->unfinished, memory_order_acquire);
+}
+
+static int64_t sum_seats(struct weir_graph *g, int64_t (*count)(const struct weir_seat *s))
 {
     int64_t n = 0;
     for (size_t i = 0; i < g->slot_count; i++) {
         struct weir_seat **seats = atomic_load_explicit(&g->slots[i], memory_order_acquire);
         for (size_t s = 0; seats != NULL && s < g->stage_count; s++)
-            n += count(&seats[s]->ledger);
+            n += count(seats[s]);
     }
     return n;
 }
@@ -200,7 +205,7 @@ int64_t weir_graph_in_flight(struct weir_graph *g)
 {
     int64_t before = sum_seats(g, ended);
     int64_t wait = sum_seats(g, waiting);
-    return sum_seats(g, accepted) - before + (wait > 0 ? wait : 0);
+    return sum_seats(g, accepted) - before + (wait > 0 ? wait : 0) + sum_seats(g, unfinished);
 }
 
 static void destroy_stage(struct weir_stage *s)

@@ -33,6 +33,7 @@ struct weir_seat {
     bool shared_first;          /* [owner: worker] whose turn it is, when both lanes have events */
     double mean_service_ns;     /* [owner: worker] moving average */
     size_t share;               /* [owner: worker] events that fit into a slice at that mean: what the own lane may hold */
+    _Atomic int64_t unfinished;   /* [atomic relaxed, one writer] functions that calls have put off until after their end: a drain waits for them */
     _Atomic int64_t handler_bytes; /* [atomic relaxed] what the handler holds: published by its owner at the end of a batch */
     struct weir_ledger ledger;
     _Atomic int64_t emitted[];  /* [atomic relaxed, one writer] per port of the stage: accepted emits of this seat */

@@ -276,7 +276,7 @@ static bool nothing_left(const struct weir_worker *w)
     if (!weir_list_empty(&w->outbound) || !weir_list_empty(&w->waits) || !sources_idle(w))
         return false;
     for (size_t i = 0; i < w->graph->stage_count; i++)
-        if (w->seats[i]->running > 0 || w->seats[i]->lane.count > 0)
+        if (w->seats[i]->running > 0 || w->seats[i]->lane.count > 0 || atomic_load_explicit(&w->seats[i]->unfinished, memory_order_relaxed) > 0)
             return false;
     return true;
 }
