@@ -117,7 +117,7 @@ end
 function M.start_command(command)
     local server = setmetatable({command = command, log = M.tempdir() .. "/host"}, Server)
     local line = "( ( %s ) >LOG.out 2>LOG.err & echo $! >LOG.pid; wait $!; echo $? >LOG.status )"
-    line = (line .. " </dev/null >/dev/null 2>&1 &"):format(command):gsub("LOG", server.log)
+    line = line:gsub("LOG", server.log):format(command) .. " </dev/null >/dev/null 2>&1 &"
     assert(os.execute("bash -c " .. M.quote(line)))
     server.pid = M.wait(10, "process of " .. command, function()
         return tonumber(M.read(server.log .. ".pid") or "")
