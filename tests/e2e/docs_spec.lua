@@ -72,7 +72,7 @@ local function run_page(page)
     end
     local function run(command)
         local text = command.text:gsub("127%.0%.0%.1:8080", "127.0.0.1:" .. port)
-        if command.output[1] and command.output[1]:match("^ready ") then
+        if command.output[1] and command.output[1]:match("^ready%f[ \0]") then
             stop()
             server = support.start_command(env .. "exec " .. text .. " --admin '" .. folder .. "/admin.sock'")
             return

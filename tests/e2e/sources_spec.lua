@@ -35,6 +35,7 @@ local function pipeline(source, more, threads)
     return ([[
 weir: 1
 pools: {main: {threads: %d}}
+shared: {seen: {bytes: 1MiB}}
 stages:
   in: {source: %s, %s, to: work}
   work:
@@ -45,9 +46,21 @@ stages:
 ]]):format(threads or 1, source, more or "framing: line")
 end
 
-local FORWARD = [[
+local FORWARD <const> = [[
 local weir = require "weir"
 return function(event) weir.emit("out", event) end
+]]
+
+-- The same, and a line that is not the one after that before it fails, so that it is missed. (The order of the output is
+-- not that of the handler: what had to wait for room in the sink's queue may be overtaken.)
+local ORDERED <const> = [[
+local weir = require "weir"
+local seen = weir.shared("seen")
+return function(event)
+    local n = seen:incr("lines", 1)
+    if n ~= tonumber(event:match("%d+")) then error(("'%s' is line %d"):format(event, n)) end
+    weir.emit("out", event)
+end
 ]]
 
 -- A new place with such an application in it.
@@ -64,9 +77,8 @@ local function wait_lines(place, n, seconds)
     end)
 end
 
-local function stats(place, server)
+local function stats(place)
     local _, text = place:weir {"stats", "--json"}
-    assert(server)
     return text
 end
 
@@ -79,26 +91,12 @@ describe("the source stdin", function()
         return status
     end
 
-    it("passes 100 000 lines of a pipe through a stage that makes it wait, in their order, and ends with 0", function()
-        local place = application("stdin")
-        assert.equal(0, pipe(place, "seq 1 100000"))
-        local lines = output(place)
-        assert.equal(100000, #lines)
-        expect_all(lines, 100000, true)
-    end)
-
-    it("keeps the order of the lines on several workers", function()
-        local place = application("stdin", nil, [[
-            local weir = require "weir"
-            local seen = weir.shared("seen")
-            return function(event)
-                local n = seen:incr("lines", 1, 0)
-                if n ~= tonumber(event) then error("line " .. event .. " is the " .. n .. "th") end
-                weir.emit("out", event)
-            end
-        ]], 2)
-        assert.equal(0, pipe(place, "seq 1 20000"))
-        expect_all(output(place), 20000)
+    it("passes 100 000 lines of a pipe in their order, to one worker and to two, which make it wait, and ends with 0", function()
+        for threads = 1, 2 do
+            local place = application("stdin", nil, ORDERED, threads)
+            assert.equal(0, pipe(place, "seq 1 100000"))
+            expect_all(output(place), 100000)
+        end
     end)
 
     it("loses nothing when the stage behind sleeps", function()
@@ -228,14 +226,15 @@ describe("the source file", function()
     end
 
     it("loses and doubles nothing when files are renamed and made anew under load", function()
-        local place = application("file", "path: app.log, from: start")
+        local place = application("file", "path: app.log, from: start", ORDERED, 2)
         local server = place:start {}
         write_load(place.home .. "/app.log", function(path, i)
+            wait_lines(place, i - LINES // 8 + 1) -- who rotates twice before anybody looks hides a file from any reader
             assert(os.rename(path, path .. "." .. i))
         end, LINES // 8)
         wait_lines(place, LINES)
         assert.equal(0, server:stop())
-        expect_all(output(place), LINES, true)
+        expect_all(output(place), LINES)
     end)
 
     it("loses nothing that is written to a file after it was renamed", function()
@@ -267,25 +266,19 @@ describe("the source file", function()
     end)
 
     it("loses nothing of files that are deleted once their successor was made", function()
-        local place = application("file", "path: app.log, from: start")
+        local place = application("file", "path: app.log, from: start", ORDERED, 2)
         local server = place:start {}
         write_load(place.home .. "/app.log", function(path, i)
-            wait_lines(place, i // 2) -- an open file can be deleted before it is read to its end, one that was never opened is lost
-            program.wait(10, "the file to be open", function()
-                return stats(place, server):match('"open":[1-9]')
-            end)
-            program.wait(10, "the newest file to be read", function()
-                return #output(place) > i - LINES // 8
-            end)
+            wait_lines(place, i - LINES // 8 + 1) -- it is open: what is left of it can be read, though it has no name any more
             assert(os.remove(path))
         end, LINES // 8)
         wait_lines(place, LINES)
         assert.equal(0, server:stop())
-        expect_all(output(place), LINES, true)
+        expect_all(output(place), LINES)
     end)
 
     it("begins anew with a file that was copied and truncated, even when it is longer soon", function()
-        local place = application("file", "path: app.log, from: start")
+        local place = application("file", "path: app.log, from: start", ORDERED, 2)
         local server = place:start {}
         write_load(place.home .. "/app.log", function(path, i)
             wait_lines(place, i) -- what is not read when a file is truncated is lost to any reader
@@ -293,7 +286,7 @@ describe("the source file", function()
         end, LINES // 4)
         wait_lines(place, LINES)
         assert.equal(0, server:stop())
-        expect_all(output(place), LINES, true)
+        expect_all(output(place), LINES)
         assert.matches("it was written anew", server:stderr(), 1, true)
     end)
 
@@ -348,6 +341,21 @@ describe("the source file", function()
         assert.equal("4", lines[#lines])
     end)
 
+    it("passes over lines whose handler failed: they have ended, too", function()
+        local place = application("file", "path: app.log, from: start, state: positions", [[
+            local weir = require "weir"
+            return function(event)
+                if event == "2" then error("no") end
+                weir.emit("out", event)
+            end
+        ]])
+        append(place.home .. "/app.log", "1\n2\n3\n")
+        local server = place:start {}
+        wait_lines(place, 2)
+        assert.equal(0, server:stop())
+        assert.matches("^weir file positions 1\n%d+ %d+ 6 ", program.read(place.home .. "/positions"))
+    end)
+
     it("waits for the end of a line, or for flush_after", function()
         local place = application("file", "path: app.log, from: start, flush_after: 300ms")
         local path = place.home .. "/app.log"
@@ -392,7 +400,7 @@ describe("the source file", function()
             append(place.home .. "/logs/" .. i, n .. "\n")
         end
         wait_lines(place, n)
-        local open = tonumber(stats(place, server):match('"open":(%d+)'))
+        local open = tonumber(stats(place):match('"open":(%d+)'))
         assert.is_true(open <= 4, "open: " .. tostring(open))
         assert.equal(0, server:stop())
         expect_all(output(place), n)
