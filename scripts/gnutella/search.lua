@@ -1,21 +1,16 @@
--- What we have ourselves. Some searches are slow, as in the paper's experiment: they hold their thread.
+-- What we have ourselves. A search takes a while, as in the paper's experiment, and holds its thread meanwhile.
 local weir = require "weir"
 local packet = require "packet"
 
 local M, config = {}, {}
 local SERVENT <const> = ("weir"):rep(4)
-local count = 0
 
 function M.init(ctx)
     config = ctx.config
 end
 
 function M.handle(query)
-    count = count + 1
-    local share = config.slow_share or 0
-    if share > 0 and (count * share) // 1 > ((count - 1) * share) // 1 then
-        weir.sleep(config.slow_seconds)
-    end
+    weir.sleep(config.seconds or 0)
     local results = {}
     for index, name in ipairs(config.files or {}) do
         if query.text ~= "" and name:find(query.text, 1, true) then

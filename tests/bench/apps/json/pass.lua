@@ -1,0 +1,6 @@
+local weir = require "weir"
+local emit = weir.emit
+
+return function(line)
+    emit("out", line)
+end
