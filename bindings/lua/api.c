@@ -77,6 +77,8 @@ WEIR_L_RAISES void weir_api_open(lua_State *L)
     lua_pushliteral(L, WEIR_VERSION);
     lua_setfield(L, -2, "version");
     weir_api_emit_open(L);
+    weir_api_emit_all_open(L);
+    weir_api_call_open(L);
     weir_api_stage_open(L);
     weir_api_log_open(L);
     weir_api_json_open(L);
@@ -86,5 +88,6 @@ WEIR_L_RAISES void weir_api_open(lua_State *L)
     weir_api_http_open(L);
     weir_api_fs_open(L);
     weir_api_tcp_open(L);
+    weir_api_spawn_open(L);
     weir_api_conn_open(L);
 }

@@ -43,6 +43,13 @@ WEIR_L_RAISES static int l_gc(lua_State *L)
 
 /* --- arguments --- */
 
+WEIR_L_RAISES const char *weir_api_push_path(lua_State *L, const char *path)
+{
+    if (path[0] == '/')
+        return path;
+    return lua_pushfstring(L, "%s/%s", weir_vm_of(L)->script->folder, path);
+}
+
 WEIR_L_RAISES static struct job_ud *push_job(lua_State *L, enum weir_file_op op, const char *what, bool two)
 {
     char text[64];

@@ -4,6 +4,7 @@
 #include <lauxlib.h>
 #include <math.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "core/seat.h"
@@ -22,7 +23,7 @@ struct fetch_ud {
     struct weir_wait wait;
     bool waiting;  /* a call is suspended on it */
     bool streamed; /* the script reads the answer */
-    bool asked;    /* the body's function runs */
+    bool given;    /* … and has it: it is the script's to close */
 };
 
 static void close_fetch(struct fetch_ud *u)
@@ -77,6 +78,13 @@ WEIR_L_RAISES static const char *text_option(lua_State *L, const char *name)
     const char *s = lua_tostring(L, -1); /* the table keeps it */
     lua_pop(L, 1);
     return s;
+}
+
+/* The path stays on the stack. */
+WEIR_L_RAISES static const char *path_option(lua_State *L, const char *name)
+{
+    const char *path = text_option(L, name);
+    return path != NULL ? weir_api_push_path(L, path) : NULL;
 }
 
 WEIR_L_RAISES static uint64_t time_option(lua_State *L, const char *name, uint64_t fallback)
@@ -138,6 +146,15 @@ static bool is_clean(const char *s, size_t len)
     return true;
 }
 
+/* How long a body is and how it is sent is said once: else what follows it could be taken for a request. */
+WEIR_L_RAISES static void refuse_framing(lua_State *L, const char *name)
+{
+    static const char *const ours[] = {"content-length", "transfer-encoding", "connection", "expect"};
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++)
+        if (strcasecmp(name, ours[i]) == 0)
+            luaL_error(L, "weir.http.request: header '%s' is the host's (the length of a body that a function gives: `body_size`)", name);
+}
+
 /* Reads `headers` into `out`; their texts are the table's. */
 WEIR_L_RAISES static size_t read_headers(lua_State *L, struct weir_http_header *out)
 {
@@ -156,6 +173,7 @@ WEIR_L_RAISES static size_t read_headers(lua_State *L, struct weir_http_header *
         h.value.data = lua_tolstring(L, -1, &h.value.len);
         if (!is_clean(h.name.data, h.name.len) || !is_clean(h.value.data, h.value.len) || h.name.len == 0)
             luaL_error(L, "weir.http.request: header '%s' has a line break in it, or no name", h.name.data);
+        refuse_framing(L, h.name.data);
         if (n == HEADERS_MAX)
             luaL_error(L, "weir.http.request: more than %d headers", (int)HEADERS_MAX);
         out[n++] = h;
@@ -184,6 +202,54 @@ WEIR_L_RAISES static void read_body(lua_State *L, struct weir_http_fetch_options
     }
 }
 
+/* --- limits: the VM keeps them, each request takes them to the worker's client (init may run on another thread) --- */
+
+struct limits {
+    unsigned per_host, kept;
+};
+
+static const char limits_key;
+
+WEIR_L_RAISES static void take_limits(lua_State *L, struct weir_http_fetch_options *o)
+{
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &limits_key) == LUA_TUSERDATA) {
+        const struct limits *l = lua_touserdata(L, -1);
+        o->per_host = l->per_host;
+        o->kept = l->kept;
+    }
+    lua_pop(L, 1);
+}
+
+WEIR_L_RAISES static unsigned limit_option(lua_State *L, const char *name)
+{
+    lua_Integer n = 0;
+    if (lua_getfield(L, 1, name) != LUA_TNIL) {
+        int is_integer;
+        n = lua_tointegerx(L, -1, &is_integer);
+        if (!is_integer || n < 1 || n > 65536)
+            luaL_error(L, "weir.http.limits: `%s` must be an integer from 1 to 65536", name);
+    }
+    lua_pop(L, 1);
+    return (unsigned)n;
+}
+
+/* weir.http.limits{per_host=, kept=} */
+WEIR_L_RAISES static int l_limits(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_pushnil(L);
+    while (lua_next(L, 1)) {
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
+        if (strcmp(name, "per_host") != 0 && strcmp(name, "kept") != 0)
+            luaL_error(L, "weir.http.limits: there is no limit '%s'; there are per_host, kept", name);
+        lua_pop(L, 1);
+    }
+    struct limits l = {limit_option(L, "per_host"), limit_option(L, "kept")};
+    *(struct limits *)lua_newuserdatauv(L, sizeof l, 0) = l;
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &limits_key);
+    return 0;
+}
+
 WEIR_L_RAISES static void read_options(lua_State *L, struct weir_http_fetch_options *o)
 {
     const struct weir_lua_script *script = weir_vm_of(L)->script;
@@ -191,9 +257,9 @@ WEIR_L_RAISES static void read_options(lua_State *L, struct weir_http_fetch_opti
     *o = (struct weir_http_fetch_options){.url = text_option(L, "url"),
                                           .method = text_option(L, "method"),
                                           .socket = text_option(L, "socket"),
-                                          .ca = text_option(L, "ca"),
-                                          .certificate = text_option(L, "certificate"),
-                                          .key = text_option(L, "key"),
+                                          .ca = path_option(L, "ca"),
+                                          .certificate = path_option(L, "certificate"),
+                                          .key = path_option(L, "key"),
                                           .timeout_ns = time_option(L, "timeout", DEFAULT_TIMEOUT_NS),
                                           .connect_timeout_ns = time_option(L, "connect_timeout", 0),
                                           .idle_timeout_ns = time_option(L, "idle_timeout", 0),
@@ -206,6 +272,7 @@ WEIR_L_RAISES static void read_options(lua_State *L, struct weir_http_fetch_opti
     if (o->method != NULL && !is_clean(o->method, strlen(o->method)))
         luaL_error(L, "weir.http.request: `method` has a line break in it");
     read_body(L, o);
+    take_limits(L, o);
 }
 
 /* --- the answer --- */
@@ -270,7 +337,7 @@ WEIR_L_RAISES static int push_whole(lua_State *L, struct fetch_ud *u)
 /* A table with the head whose methods are those of the stream. */
 WEIR_L_RAISES static int push_stream(lua_State *L, struct fetch_ud *u)
 {
-    u->streamed = true;
+    u->given = true;
     lua_createtable(L, 1, 4);
     set_head(L, u);
     lua_pushvalue(L, FETCH);
@@ -285,7 +352,7 @@ WEIR_L_RAISES static int pump(lua_State *L, struct fetch_ud *u);
 
 WEIR_L_RAISES static int l_waited(lua_State *L, int status, lua_KContext ctx)
 {
-    (void)status;
+    (void)status; /* always LUA_YIELD */
     (void)ctx;
     return pump(L, lua_touserdata(L, FETCH));
 }
@@ -294,44 +361,60 @@ WEIR_L_RAISES static int l_waited(lua_State *L, int status, lua_KContext ctx)
 WEIR_L_RAISES static void take_chunk(lua_State *L, struct fetch_ud *u)
 {
     size_t len = 0;
-    u->asked = false;
-    if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING) {
-        close_fetch(u);
+    if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING)
         luaL_error(L, "weir.http.request: the body's function must return a string or nil, it returned a %s", luaL_typename(L, -1));
-    }
     const char *chunk = lua_tolstring(L, -1, &len);
-    if (u->f != NULL && (chunk == NULL || len > 0) && weir_http_fetch_write(u->f, chunk, len, chunk == NULL) != WEIR_OK) {
-        close_fetch(u);
+    if (u->f != NULL && (chunk == NULL || len > 0) && weir_http_fetch_write(u->f, chunk, len, chunk == NULL) != WEIR_OK)
         luaL_error(L, "weir.http.request: out of memory");
-    }
     lua_pop(L, 1);
 }
 
 WEIR_L_RAISES static int l_chunk_came(lua_State *L, int status, lua_KContext ctx)
 {
-    (void)status;
-    (void)ctx;
     struct fetch_ud *u = lua_touserdata(L, FETCH);
+    (void)status; /* always LUA_YIELD */
+    (void)ctx;
     take_chunk(L, u);
     return pump(L, u);
 }
 
-/* Goes on until the answer is there, the call suspends, or the body's function does. */
+/* What the script waits for, if it is there: pushes it, and returns how much; 0: it has to wait. */
+WEIR_L_RAISES static int push_news(lua_State *L, struct fetch_ud *u)
+{
+    unsigned news = u->f->news;
+    bool over = (news & WEIR_HTTP_FETCH_END) != 0;
+    if (u->given && u->f->body.len > 0) {
+        lua_pushlstring(L, u->f->body.data, u->f->body.len);
+        weir_http_fetch_consume(u->f);
+        return 1;
+    }
+    if (u->streamed && !u->given && (news & WEIR_HTTP_FETCH_HEAD) != 0)
+        return push_stream(L, u);
+    if (!over)
+        return 0;
+    if (u->f->code != NULL)
+        return push_failure(L, u);
+    if (!u->given)
+        return push_whole(L, u);
+    close_fetch(u);
+    lua_pushnil(L);
+    return 1;
+}
+
+/* Goes on until there is what the script waits for, the call suspends, or the body's function does: it is asked for more whenever the
+ * server takes more, before its answer and during it. */
 WEIR_L_RAISES static int pump(lua_State *L, struct fetch_ud *u)
 {
-    bool streamed = u->streamed;
     for (;;) {
-        unsigned news = u->f->news;
-        if (streamed && (news & WEIR_HTTP_FETCH_HEAD) != 0)
-            return push_stream(L, u);
-        if ((news & WEIR_HTTP_FETCH_END) != 0) {
-            if (u->f->code != NULL)
-                return push_failure(L, u);
-            return streamed ? push_stream(L, u) : push_whole(L, u);
+        if (u->f == NULL) { /* the body's function has closed it */
+            lua_pushnil(L);
+            return 1;
         }
-        if ((news & WEIR_HTTP_FETCH_ROOM) == 0)
+        int n = push_news(L, u);
+        if (n != 0)
+            return n;
+        if ((u->f->news & WEIR_HTTP_FETCH_ROOM) == 0)
             return wait_for(L, u, l_waited);
-        u->asked = true;
         lua_getiuservalue(L, FETCH, BODY_FUNCTION);
         lua_callk(L, 0, 1, 0, l_chunk_came);
         take_chunk(L, u);
@@ -367,6 +450,7 @@ WEIR_L_RAISES static int l_request(lua_State *L)
         return 3;
     }
     lua_settop(L, FETCH);
+    lua_toclose(L, FETCH); /* an error in the body's function ends the request */
     return pump(L, u);
 }
 
@@ -385,35 +469,6 @@ WEIR_L_RAISES static struct fetch_ud *check_answer(lua_State *L, const char *wha
     return u;
 }
 
-WEIR_L_RAISES static int read_on(lua_State *L, struct fetch_ud *u);
-
-WEIR_L_RAISES static int l_more_came(lua_State *L, int status, lua_KContext ctx)
-{
-    (void)status;
-    (void)ctx;
-    return read_on(L, lua_touserdata(L, 1));
-}
-
-WEIR_L_RAISES static int read_on(lua_State *L, struct fetch_ud *u)
-{
-    if (u->f == NULL) {
-        lua_pushnil(L);
-        return 1;
-    }
-    if (u->f->body.len > 0) {
-        lua_pushlstring(L, u->f->body.data, u->f->body.len);
-        weir_http_fetch_consume(u->f);
-        return 1;
-    }
-    if ((u->f->news & WEIR_HTTP_FETCH_END) == 0)
-        return wait_for(L, u, l_more_came);
-    if (u->f->code != NULL)
-        return push_failure(L, u);
-    close_fetch(u);
-    lua_pushnil(L);
-    return 1;
-}
-
 /* answer:read() -> chunk | nil | nil, message, code */
 WEIR_L_RAISES static int l_read(lua_State *L)
 {
@@ -422,7 +477,9 @@ WEIR_L_RAISES static int l_read(lua_State *L)
     if (u->waiting)
         return luaL_error(L, "answer:read: another call is reading it");
     weir_call_check_can_wait(L, "answer:read");
-    return read_on(L, u);
+    lua_pushnil(L);
+    lua_insert(L, 1); /* the fetch is at FETCH */
+    return pump(L, u);
 }
 
 WEIR_L_RAISES static int l_close(lua_State *L)
@@ -440,12 +497,23 @@ WEIR_L_RAISES static int l_gc(lua_State *L)
     return 0;
 }
 
+/* weir.http.request is left. */
+WEIR_L_RAISES static int l_left(lua_State *L)
+{
+    struct fetch_ud *u = luaL_checkudata(L, 1, "weir.http.fetch");
+    if (!u->given)
+        close_fetch(u);
+    return 0;
+}
+
 WEIR_L_RAISES void weir_api_http_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"read", l_read}, {"close", l_close}, {NULL, NULL}};
     luaL_newmetatable(L, "weir.http.fetch");
     lua_pushcfunction(L, l_gc);
     lua_setfield(L, -2, "__gc");
+    lua_pushcfunction(L, l_left);
+    lua_setfield(L, -2, "__close");
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);
@@ -457,8 +525,10 @@ WEIR_L_RAISES void weir_api_http_open(lua_State *L)
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);
-    lua_createtable(L, 0, 1);
+    lua_createtable(L, 0, 2);
     lua_pushcfunction(L, l_request);
     lua_setfield(L, -2, "request");
+    lua_pushcfunction(L, l_limits);
+    lua_setfield(L, -2, "limits");
     lua_setfield(L, -2, "http");
 }

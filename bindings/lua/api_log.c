@@ -1,13 +1,13 @@
 /* weir.log.debug|info|warn|error(message, fields), and print, which is weir.log.info of its arguments. */
 #include <lauxlib.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "core/seat.h"
 #include "core/stage.h"
 #include "lua/api.h"
+#include "lua/json.h"
 #include "lua/log.h"
 #include "lua/script.h"
 
@@ -19,22 +19,38 @@ void weir_lua_log_where(const struct weir_vm *vm, char *buffer, size_t size)
         snprintf(buffer, size, "%s", vm->script->file);
 }
 
-/* The fields at `idx` as the text of a JSON object, to be freed; NULL: there are none. Never raises. */
-static char *fields_text(lua_State *L, int idx)
+WEIR_L_RAISES static void add_text(lua_State *L, const char *text, size_t len)
 {
+    struct weir_vm_buffer *out = &weir_vm_of(L)->buffer;
+    weir_vm_buffer_grow(L, len);
+    memcpy(out->data + out->len, text, len);
+    out->len += len;
+}
+
+/* The fields at `idx` as the text of a JSON object, in the VM's buffer until that is used again; NULL: there are none. */
+WEIR_L_RAISES static const char *fields_text(lua_State *L, int idx)
+{
+    static const char values[] = "{\"values\":", error[] = "{\"fields_error\":";
+    struct weir_vm_buffer *out = &weir_vm_of(L)->buffer;
     struct weir_json_why why;
-    int precision;
     if (!lua_istable(L, idx))
         return NULL;
-    json_t *tree = weir_json_from_lua(L, idx, &precision, &why);
-    if (tree != NULL && !json_is_object(tree)) { /* the log's fields are an object */
-        json_t *outer = json_pack("{s:o}", "values", tree);
-        tree = outer;
+    out->len = 0;
+    add_text(L, values, sizeof values - 1);
+    size_t start = out->len;
+    bool ok = weir_json_write(L, idx, &why);
+    bool object = ok && out->data[start] == '{'; /* else the log's fields, which are an object, get it as one of them */
+    if (!ok) {
+        lua_pushfstring(L, "%s: %s", why.path, why.text);
+        out->len = 0;
+        add_text(L, error, sizeof error - 1);
+        if (!weir_json_write(L, -1, &why)) /* a key in the path was cut in the middle of a character */
+            add_text(L, "\"?\"", 3);
+        lua_pop(L, 1);
     }
-    if (tree == NULL)
-        tree = json_pack("{s:s++}", "fields_error", why.path, ": ", why.text);
-    char *text = tree != NULL ? weir_json_text(tree, precision) : NULL;
-    json_decref(tree);
+    add_text(L, object ? "" : "}", object ? 1 : 2); /* with its NUL */
+    const char *text = (const char *)out->data + (object ? start : 0);
+    out->len = 0;
     return text;
 }
 
@@ -50,9 +66,7 @@ WEIR_L_RAISES static int write_log(lua_State *L, enum weir_log_level level)
     if (!lua_isnoneornil(L, 2) && !lua_istable(L, 2))
         luaL_error(L, "weir.log: fields must be a table, they are a %s", luaL_typename(L, 2));
     weir_lua_log_where(weir_vm_of(L), where, sizeof where);
-    char *fields = fields_text(L, 2);
-    weir_log(level, where, fields, "%s", text);
-    free(fields); /* jansson's memory */
+    weir_log(level, where, fields_text(L, 2), "%s", text);
     return 0;
 }
 

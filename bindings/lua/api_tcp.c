@@ -21,6 +21,7 @@ static const uint64_t CONNECT_TIMEOUT_NS = 10 * WEIR_NS_PER_S;
 struct waiter {
     struct weir_wait wait;
     struct weir_timer timer;
+    uint64_t until_ns; /* of the operation that it is in; 0: without end */
     bool waiting, timed_out;
 };
 
@@ -37,6 +38,13 @@ static const size_t WANT_LINE = SIZE_MAX, WANT_SOME = 0;
 
 /* --- waiting --- */
 
+static void close_stream(struct stream_ud *u)
+{
+    struct weir_tcp_stream *s = u->s;
+    u->s = NULL;
+    weir_tcp_stream_close(s);
+}
+
 static void end_wait(struct stream_ud *u, struct waiter *w)
 {
     weir_timer_unset(u->vm->seat->worker, &w->timer);
@@ -47,6 +55,8 @@ static bool stop_reading(struct weir_wait *wait)
 {
     struct stream_ud *u = WEIR_LIST_ENTRY(wait, struct stream_ud, reader.wait);
     end_wait(u, &u->reader);
+    if (!u->connected)
+        close_stream(u); /* no script has it */
     return true;
 }
 
@@ -65,10 +75,11 @@ static void on_timeout(struct weir_timer *timer)
     weir_call_continue(w->wait.call);
 }
 
-/* Suspends the running call until something is new; `timeout_ns` 0: without end. */
+/* Suspends the running call until something is new; `until_ns` 0: without end. */
 WEIR_L_RAISES static int wait_for(lua_State *L, struct stream_ud *u, struct waiter *w, uint64_t until_ns, lua_KFunction k)
 {
     w->timed_out = false;
+    w->until_ns = until_ns;
     w->timer.fire = on_timeout;
     if (until_ns != 0 && weir_timer_set(u->vm->seat->worker, &w->timer, until_ns) != WEIR_OK)
         return luaL_error(L, "out of memory");
@@ -90,26 +101,19 @@ static bool writer_can_go_on(const struct weir_tcp_stream *s)
     return s->state == WEIR_TCP_STREAM_FAILED || s->out.len < WEIR_TCP_STREAM_BEHIND_MAX / 2;
 }
 
-/* Each continued call may close the stream, or be the last user of the handle: nothing is touched after that but `u`, which the VM's
- * registry keeps while a call waits on its stack. */
+/* A continued call may close the stream, or be the last that its VM waited for: nothing is touched after that, and of two that can go on
+ * the second does in a turn of its own. */
 static void on_progress(struct weir_tcp_stream *s)
 {
     struct stream_ud *u = s->arg;
     bool writes = u->writer.waiting && writer_can_go_on(s);
     bool reads = u->reader.waiting && reader_can_go_on(u);
-    if (writes)
-        end_wait(u, &u->writer);
+    if (reads && writes)
+        weir_tcp_stream_nudge(s);
     if (reads)
         go_on(u, &u->reader);
-    if (writes)
-        weir_call_continue(u->writer.wait.call);
-}
-
-static void close_stream(struct stream_ud *u)
-{
-    struct weir_tcp_stream *s = u->s;
-    u->s = NULL;
-    weir_tcp_stream_close(s);
+    else if (writes)
+        go_on(u, &u->writer);
 }
 
 WEIR_L_RAISES static int push_failure(lua_State *L, const char *text, const char *code)
@@ -147,11 +151,18 @@ WEIR_L_RAISES static const char *tls_text(lua_State *L, int idx, const char *nam
     return s;
 }
 
+/* The path stays on the stack. */
+WEIR_L_RAISES static const char *tls_path(lua_State *L, int idx, const char *name)
+{
+    const char *path = tls_text(L, idx, name);
+    return path != NULL ? weir_api_push_path(L, path) : NULL;
+}
+
 /* The context for the value of `tls` at `idx`; NULL with nil, message, code pushed. */
 WEIR_L_RAISES static struct weir_tls_client *find_tls(lua_State *L, int idx)
 {
     struct weir_tls_client_settings settings = {
-        .ca = tls_text(L, idx, "ca"), .certificate = tls_text(L, idx, "certificate"), .key = tls_text(L, idx, "key")};
+        .ca = tls_path(L, idx, "ca"), .certificate = tls_path(L, idx, "certificate"), .key = tls_path(L, idx, "key")};
     if (lua_istable(L, idx) && lua_getfield(L, idx, "verify") == LUA_TBOOLEAN)
         settings.insecure = !lua_toboolean(L, -1);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, "weir.tls.clients");
@@ -177,8 +188,10 @@ WEIR_L_RAISES static struct weir_tls_client *find_tls(lua_State *L, int idx)
 
 WEIR_L_RAISES static int connected(lua_State *L, struct stream_ud *u)
 {
-    if (u->s->state == WEIR_TCP_STREAM_UP)
+    if (u->s->state == WEIR_TCP_STREAM_UP) {
+        u->connected = true;
         return 1; /* the handle is at the top */
+    }
     int n = u->s->state == WEIR_TCP_STREAM_FAILED ? push_stream_failure(L, u)
                                                   : push_failure(L, "the TLS handshake took too long", "TIMEOUT");
     close_stream(u);
@@ -290,7 +303,7 @@ WEIR_L_RAISES static int l_read_on(lua_State *L, int status, lua_KContext ctx)
         return push_failure(L, "the connection was closed", "ECANCELED");
     if (u->reader.timed_out)
         return push_failure(L, "nothing came in time", "TIMEOUT");
-    return read_on(L, u, u->reader.timer.due_ns);
+    return read_on(L, u, u->reader.until_ns);
 }
 
 WEIR_L_RAISES static int give(lua_State *L, struct stream_ud *u, size_t len)
@@ -341,7 +354,6 @@ WEIR_L_RAISES static int l_read(lua_State *L)
     if (u->reader.waiting)
         return luaL_error(L, "conn:read: another call reads from this connection");
     lua_settop(L, 3);
-    u->connected = true;
     u->seen = 0;
     if (lua_isnil(L, 2)) {
         u->wanted = WANT_SOME;
@@ -479,7 +491,7 @@ WEIR_L_RAISES static int l_found(lua_State *L, int status, lua_KContext ctx)
     (void)ctx;
     struct lookup **box = lua_touserdata(L, -1), *l = *box;
     if (l->status != 0)
-        return push_failure(L, uv_strerror(l->status), l->status == UV_EAI_NONAME || l->status == UV_EAI_NODATA ? "ENOTFOUND" : uv_err_name(l->status));
+        return push_failure(L, uv_strerror(l->status), l->status == UV_EAI_NONAME || l->status == UV_EAI_NODATA || l->status == UV_EAI_AGAIN ? "ENOTFOUND" : uv_err_name(l->status));
     push_addresses(L, l->found);
     return 1;
 }

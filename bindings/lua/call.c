@@ -8,6 +8,7 @@
 #include "core/seat.h"
 #include "core/stage.h"
 #include "core/worker.h"
+#include "lua/api.h"
 #include "lua/call_pool.h"
 #include "lua/handler.h"
 #include "lua/log.h"
@@ -104,6 +105,7 @@ static void end_events(struct weir_call *call)
     call->error = NULL;
     weir_free(call->http_copy);
     call->http_copy = NULL;
+    weir_api_call_forget(call);
 }
 
 /* The call is over, whatever became of it. */

@@ -68,6 +68,8 @@ struct weir_call {
     bool background;         /* a fiber that no drain waits for */
     bool orphan;             /* cancelled, and what it waited for is still to come */
     bool has_vars;           /* vars of a request of it are Lua tables now (request_ud.c) */
+    struct weir_request_ud *handles; /* of the requests of its events, by index; kept from call to call (request_ud.c) */
+    uint32_t first_handle, handle_count;
     uint64_t began_ns;       /* when it began; its wall limit counts from here */
     uint64_t ran_ns;         /* CPU time of its earlier slices */
     struct weir_wait *wait;  /* what it is suspended on */
@@ -87,6 +89,9 @@ struct weir_call {
     const void *http_data;
     size_t http_len;
     void *http_copy; /* of http_data, when the call could not go on at once */
+    struct weir_reply *reply;          /* weir.call: that it waits for, or that came and was not taken yet; NULL: none */
+    const char *reply_failure;         /* why there won't be one; static */
+    bool reply_came, reply_emitting;   /* its event waits for room still */
 };
 
 /* A call ready to be started with `count` events (0: a fiber); NULL: no memory, or the VM's limit. */
@@ -131,8 +136,9 @@ WEIR_L_RAISES struct weir_call *weir_call_with_event(lua_State *L, const char *w
 /* Logs that a call failed with `text`; the first of a site, then one a second with the count of those left
  * out. handler.c. */
 void weir_lua_report_failure(struct weir_vm *vm, const struct weir_call *call, const char *text);
-/* A call returned and left a stream open, which is cut: says so in the log, at most once a second. */
-void weir_lua_report_open_stream(struct weir_vm *vm);
+/* A call returned and left a stream open that was started at `place` ("app.lua:12"), which is cut: says so in the log, at most once a
+ * second. */
+void weir_lua_report_open_stream(struct weir_vm *vm, const char *place);
 /* A VM takes no new calls any more: an allocation failed in it, or a call was doomed. As above. */
 void weir_lua_report_replaced(struct weir_vm *vm, bool doomed);
 /* A timer was due and its function could not begin. As above. */

@@ -176,6 +176,7 @@ void weir_call_drop_thread(struct weir_call *call)
 void weir_call_give_back(struct weir_call *call)
 {
     struct weir_vm *vm = call->vm;
+    weir_vm_buffer_shrink(&vm->buffer);
     vm->fibers -= call->fiber;
     if (call->fiber && !call->background)
         weir_ledger_add(&vm->seat->unfinished, -1);

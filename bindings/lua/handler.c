@@ -25,6 +25,7 @@ struct site {
     uint64_t hash;    /* 0: unused */
     uint64_t last_ns; /* when it was logged last */
     uint64_t left_out;
+    char *text; /* the first line of what was logged then; NULL: nothing, or there was no memory */
 };
 
 struct weir_lua_handler {
@@ -51,6 +52,26 @@ static uint64_t hash_first_line(const char *text)
     return h | 1;
 }
 
+static void keep_first_line(struct site *site, const char *text)
+{
+    size_t len = strcspn(text, "\n");
+    weir_free(site->text);
+    site->text = weir_strndup(text, len < SITE_TEXT ? len : SITE_TEXT);
+}
+
+/* Nothing more will come from this site, or it makes room for another: tells what was left out since its last line. */
+static void close_site(struct weir_lua_handler *h, struct site *site, enum weir_log_level level)
+{
+    if (site->left_out > 0) {
+        char where[128], fields[48];
+        snprintf(where, sizeof where, "stage %s", h->base.seat->stage->name);
+        snprintf(fields, sizeof fields, "{\"left_out\":%llu}", (unsigned long long)site->left_out);
+        weir_log(level, where, fields, "again: %s", site->text != NULL ? site->text : "an error that was logged before");
+    }
+    weir_free(site->text);
+    *site = (struct site){.hash = 0};
+}
+
 /* The entry of this site, or the one that was silent longest. */
 static struct site *find_site(struct weir_lua_handler *h, uint64_t hash)
 {
@@ -61,7 +82,8 @@ static struct site *find_site(struct weir_lua_handler *h, uint64_t hash)
         if (h->sites[i].last_ns < oldest->last_ns)
             oldest = &h->sites[i];
     }
-    *oldest = (struct site){.hash = hash};
+    close_site(h, oldest, WEIR_LOG_ERROR);
+    oldest->hash = hash;
     return oldest;
 }
 
@@ -80,6 +102,7 @@ void weir_lua_report_failure(struct weir_vm *vm, const struct weir_call *call, c
              (unsigned long long)site->left_out);
     site->last_ns = now;
     site->left_out = 0;
+    keep_first_line(site, text);
     if (call->reason == WEIR_REASON_MEMORY)
         weir_log(WEIR_LOG_ERROR, where, fields, "%s: %s (limits.memory is %zu bytes)", vm->script->file, text,
                  vm->limit);
@@ -100,14 +123,16 @@ static void warn_seldom(struct site *site, const char *where, const char *text)
     weir_log(WEIR_LOG_WARN, where, fields, "%s", text);
     site->last_ns = now;
     site->left_out = 0;
+    keep_first_line(site, text);
 }
 
-void weir_lua_report_open_stream(struct weir_vm *vm)
+void weir_lua_report_open_stream(struct weir_vm *vm, const char *place)
 {
-    char where[128];
+    char where[128], text[256];
     weir_lua_log_where(vm, where, sizeof where);
-    warn_seldom(&handler_of(vm->seat->handler)->unclosed, where,
-                "a handler returned without stream:close(), and the answer was cut");
+    snprintf(text, sizeof text, "%s: a handler returned without stream:close() of the stream that was started here, and the answer was cut",
+             place);
+    warn_seldom(&handler_of(vm->seat->handler)->unclosed, where, text);
 }
 
 void weir_lua_report_replaced(struct weir_vm *vm, bool doomed)
@@ -202,6 +227,11 @@ static void close_handler(struct weir_handler *base)
 {
     struct weir_lua_handler *h = handler_of(base);
     weir_vms_fini(&h->vms);
+    for (size_t i = 0; i < SITES; i++)
+        close_site(h, &h->sites[i], WEIR_LOG_ERROR);
+    close_site(h, &h->unclosed, WEIR_LOG_WARN);
+    close_site(h, &h->replaced, WEIR_LOG_WARN);
+    close_site(h, &h->timers, WEIR_LOG_WARN);
     weir_free(h);
 }
 

@@ -1,7 +1,7 @@
-/* bindings/lua/lib.h - those functions of Lua's own libraries that may take long in one call, written so that they can be ended: no hook
- * runs inside a C function, so each of them looks at the call's limits as it goes, or refuses what is too much (docs/limits.md). All else
- * is stock. They do what the manual says of their namesakes; where they differ is in their files.
- * Threads: the VM's. */
+/* bindings/lua/lib.h - those functions of Lua's own libraries that may take long in one call, written so that
+ * they can be ended: no hook runs inside a C function, so each of them looks at the call's limits as it goes,
+ * or refuses what is too much (docs/limits.md). All else is stock. They do what the manual says of their
+ * namesakes; where they differ is in their files. Threads: the VM's. */
 #ifndef WEIR_LUA_LIB_H
 #define WEIR_LUA_LIB_H
 
@@ -10,6 +10,8 @@
 
 #include "lua/preempt.h"
 #include "lua/vm.h"
+
+enum { WEIR_LIB_VALUES_MAX = 250000 }; /* that one call may return: the stack grows with them, 0.1 us each */
 
 /* Each replaces functions in the library's table at the top of the stack. */
 WEIR_L_RAISES void weir_lib_string_open(lua_State *L);
@@ -27,6 +29,8 @@ int weir_lib_load_text(lua_State *L, const char *text, size_t len, const char *n
 
 /* Raises when the call that runs is to end. Ask it every millisecond or so. */
 WEIR_L_RAISES void weir_lib_look(lua_State *L);
+/* Raises `text` when arguments 2 and 3, positions in a text of `len` bytes, take in too many. */
+WEIR_L_RAISES void weir_lib_check_slice(lua_State *L, size_t len, const char *text);
 /* For loops of `unit` units of work each: looks every `every` units. */
 WEIR_L_RAISES static inline void weir_lib_work(lua_State *L, size_t *done, size_t unit, size_t every)
 {

@@ -1,5 +1,5 @@
-/* load, tonumber and collectgarbage, and what every setting of `libs` has in common: only text is loaded (bytecode can crash the
- * interpreter), and no call of these holds the worker. */
+/* load, tonumber and collectgarbage, and what every setting of `libs` has in common: only text is loaded
+ * (bytecode can crash the interpreter), and no call of these holds the worker. */
 #include <lauxlib.h>
 #include <lualib.h>
 #include <string.h>
@@ -7,17 +7,28 @@
 #include "lua/lib.h"
 
 enum {
-    LOAD_PIECE = 4096,          /* bytes compiled between looks at the limits */
-    NUMERAL_MAX = 64 << 10,     /* bytes of a numeral; a longer text is no number to tonumber */
-    DATE_FORMAT_MAX = 1024,     /* bytes of os.date's format */
-    COLLECT_STEPS = 16,         /* steps of the collector between chances to be preempted */
-    COLLECT_STEP_MAX = 1024,    /* KiB that collectgarbage("step", n) may ask for */
+    LOAD_PIECE = 4096,       /* bytes compiled between looks at the limits */
+    NUMERAL_MAX = 64 << 10,  /* bytes of a numeral; a longer text is no number to tonumber */
+    DATE_FORMAT_MAX = 1024,  /* bytes of os.date's format */
+    COLLECT_STEPS = 16,      /* steps of the collector between chances to be preempted */
+    COLLECT_STEP_MAX = 1024, /* KiB that collectgarbage("step", n) may ask for */
 };
 
 void weir_lib_look(lua_State *L)
 {
     if (weir_preempt_doomed(L))
         luaL_error(L, "the call is over its limits");
+}
+
+void weir_lib_check_slice(lua_State *L, size_t len, const char *text)
+{
+    if (len <= WEIR_LIB_VALUES_MAX)
+        return;
+    lua_Integer size = (lua_Integer)len, i = luaL_optinteger(L, 2, 1), j = luaL_optinteger(L, 3, i);
+    i = i >= 0 ? i : i < -size ? 1 : size + i + 1;
+    j = j > size ? size : j >= 0 ? j : j < -size ? 0 : size + j + 1;
+    if (j - i >= WEIR_LIB_VALUES_MAX)
+        luaL_error(L, "%s (at most %d at once)", text, WEIR_LIB_VALUES_MAX);
 }
 
 void weir_lib_wrap(lua_State *L, const char *name, lua_CFunction wrapper)
@@ -125,7 +136,8 @@ WEIR_L_RAISES static int l_date(lua_State *L)
     size_t len;
     luaL_optlstring(L, 1, "", &len);
     if (len > DATE_FORMAT_MAX)
-        return luaL_error(L, "os.date: a format of %I bytes is too long (at most %d)", (LUAI_UACINT)len, DATE_FORMAT_MAX);
+        return luaL_error(L, "os.date: a format of %I bytes is too long (at most %d)", (LUAI_UACINT)len,
+                          DATE_FORMAT_MAX);
     return weir_lib_stock(L);
 }
 
@@ -138,8 +150,8 @@ void weir_lib_os_open(lua_State *L)
 
 enum { BREATH = 2 }; /* upvalue 1: the stock one; 2: a Lua function that does nothing, once it is needed */
 
-/* Goes on until `cycles` more are through. In between it calls a Lua function that does nothing, which is where a hook can preempt it: a
- * large heap takes longer than a slice. */
+/* Goes on until `cycles` more are through. In between it calls a Lua function that does nothing, which is
+ * where a hook can preempt it: a large heap takes longer than a slice. */
 WEIR_L_RAISES static int collect(lua_State *L, int status, lua_KContext cycles)
 {
     (void)status;
@@ -172,11 +184,15 @@ WEIR_L_RAISES static int l_collectgarbage(lua_State *L)
         return begin_collecting(L);
     if (strcmp(what, "step") == 0) {
         lua_Integer n = luaL_optinteger(L, 2, 0);
-        lua_pushboolean(L, lua_gc(L, LUA_GCSTEP, n < 0 ? 0 : n > COLLECT_STEP_MAX ? COLLECT_STEP_MAX : (int)n));
+        lua_pushboolean(L, lua_gc(L, LUA_GCSTEP,
+                                  n < 0                  ? 0
+                                  : n > COLLECT_STEP_MAX ? COLLECT_STEP_MAX
+                                                         : (int)n));
         return 1;
     }
     if (strcmp(what, "count") != 0 && strcmp(what, "isrunning") != 0)
-        return luaL_error(L, "collectgarbage: '%s' is not in libs: safe (count, collect, step, isrunning are)", what);
+        return luaL_error(
+            L, "collectgarbage: '%s' is not in libs: safe (count, collect, step, isrunning are)", what);
     return weir_lib_stock(L);
 }
 
@@ -210,8 +226,8 @@ WEIR_L_RAISES static int l_search(lua_State *L)
         return 1; /* why */
     lua_settop(L, 2);
     if (luaL_loadfilex(L, lua_tostring(L, 2), "t") != LUA_OK)
-        return luaL_error(L, "error loading module '%s' from file '%s':\n\t%s", lua_tostring(L, 1), lua_tostring(L, 2),
-                          lua_tostring(L, -1));
+        return luaL_error(L, "error loading module '%s' from file '%s':\n\t%s", lua_tostring(L, 1),
+                          lua_tostring(L, 2), lua_tostring(L, -1));
     lua_insert(L, 2);
     return 2;
 }

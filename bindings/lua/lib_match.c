@@ -1,5 +1,5 @@
-/* string.find, match, gmatch and gsub on pattern.h. A function given to gsub is called without a continuation, as by the stock gsub: it
- * can't wait. */
+/* string.find, match, gmatch and gsub on pattern.h. A function given to gsub is called without a
+ * continuation, as by the stock gsub: it can't wait. */
 #include <ctype.h>
 #include <lauxlib.h>
 #include <string.h>
@@ -10,15 +10,17 @@
 /* --- plain text --- */
 
 enum {
-    PLAIN_FEW = 16,           /* places where the first byte fits, before memmem is worth its preparation */
-    PLAIN_PIECE = 4 << 20,    /* bytes searched between looks at the limits */
-    PLAIN_PREFIX = 64 << 10,  /* of a longer text this much is searched, the rest compared */
+    PLAIN_FEW = 16,          /* places where the first byte fits, before memmem is worth its preparation */
+    PLAIN_PIECE = 4 << 20,   /* bytes searched between looks at the limits */
+    PLAIN_PREFIX = 64 << 10, /* of a longer text this much is searched in such pieces, the rest compared */
 };
 
-/* memmem is linear in both, but for the rest of a needle longer than PLAIN_PREFIX; what comparing that takes is counted. */
-WEIR_L_RAISES static const char *find_in_pieces(struct weir_matcher *m, const char *s, const char *needle, size_t len)
+/* memmem is linear in both, but for the rest of a needle longer than PLAIN_PREFIX in a subject of several
+ * pieces; what comparing that takes is counted. */
+WEIR_L_RAISES static const char *find_in_pieces(struct weir_matcher *m, const char *s, const char *needle,
+                                                size_t len)
 {
-    size_t prefix = len < PLAIN_PREFIX ? len : PLAIN_PREFIX;
+    size_t prefix = len < PLAIN_PREFIX || m->subject_end - s <= PLAIN_PIECE ? len : PLAIN_PREFIX;
     while ((size_t)(m->subject_end - s) >= len) {
         size_t room = (size_t)(m->subject_end - s), piece = room < PLAIN_PIECE ? room : PLAIN_PIECE;
         const char *found = memmem(s, piece, needle, prefix);
@@ -33,13 +35,14 @@ WEIR_L_RAISES static const char *find_in_pieces(struct weir_matcher *m, const ch
             return NULL;
         if (len == prefix || memcmp(found + prefix, needle + prefix, len - prefix) == 0)
             return found;
-        weir_matcher_spend(m, (ptrdiff_t)((len - prefix) / 16));
+        weir_matcher_spend(m, (ptrdiff_t)((len - prefix) / 8));
         s = found + 1;
     }
     return NULL;
 }
 
-WEIR_L_RAISES static const char *find_plain(struct weir_matcher *m, const char *s, const char *needle, size_t len)
+WEIR_L_RAISES static const char *find_plain(struct weir_matcher *m, const char *s, const char *needle,
+                                            size_t len)
 {
     if (len == 0)
         return s;
@@ -83,23 +86,6 @@ WEIR_L_RAISES static size_t start_index(lua_State *L, int idx, size_t len)
     return len - (size_t)(-i);
 }
 
-/* The first match from `s` on; NULL: none. */
-WEIR_L_RAISES static const char *search(struct weir_matcher *m, const char *s, const char *p, bool anchored, const char **ret_end)
-{
-    for (;;) {
-        if (!anchored && (s = weir_matcher_seek(m, s)) == NULL)
-            return NULL;
-        m->level = 0;
-        const char *e = weir_matcher_match(m, s, p);
-        if (e != NULL) {
-            *ret_end = e;
-            return s;
-        }
-        if (s++ >= m->subject_end || anchored)
-            return NULL;
-    }
-}
-
 WEIR_L_RAISES static int push_nothing(lua_State *L)
 {
     lua_pushnil(L);
@@ -118,7 +104,8 @@ WEIR_L_RAISES static int l_find(lua_State *L)
     p += anchored;
     pattern_len -= anchored;
     weir_matcher_begin(&m, L, "string.find", s, len, p, pattern_len);
-    const char *found = plain ? find_plain(&m, s + from, p, pattern_len) : search(&m, s + from, p, anchored, &e);
+    const char *found =
+        plain ? find_plain(&m, s + from, p, pattern_len) : weir_matcher_search(&m, s + from, p, anchored, &e);
     if (found == NULL)
         return push_nothing(L);
     if (plain)
@@ -138,7 +125,7 @@ WEIR_L_RAISES static int l_match(lua_State *L)
         return push_nothing(L);
     bool anchored = *p == '^';
     weir_matcher_begin(&m, L, "string.match", s, len, p + anchored, pattern_len - anchored);
-    const char *found = search(&m, s + from, p + anchored, anchored, &e);
+    const char *found = weir_matcher_search(&m, s + from, p + anchored, anchored, &e);
     return found != NULL ? weir_matcher_push_all(&m, found, e) : push_nothing(L);
 }
 
@@ -146,26 +133,23 @@ WEIR_L_RAISES static int l_match(lua_State *L)
 
 /* Where a gmatch is; its subject and pattern are the iterator's upvalues 1 and 2, this the third. */
 struct walk {
-    size_t at;   /* where it looks next */
-    size_t last; /* where the last match ended; SIZE_MAX: none yet */
+    struct weir_matcher m;
+    const char *pattern;
+    const char *at;   /* where it looks next; NULL: it has ended */
+    const char *last; /* where the last match ended; NULL: none yet */
 };
 
 WEIR_L_RAISES static int l_gmatch_next(lua_State *L)
 {
     struct walk *w = lua_touserdata(L, lua_upvalueindex(3));
-    size_t len, pattern_len;
-    const char *s = lua_tolstring(L, lua_upvalueindex(1), &len), *p = lua_tolstring(L, lua_upvalueindex(2), &pattern_len);
-    struct weir_matcher m;
-    if (w->at > len)
-        return 0;
-    weir_matcher_begin(&m, L, "string.gmatch", s, len, p, pattern_len);
-    const char *at = s + w->at, *e;
-    while ((at = search(&m, at, p, false, &e)) != NULL) {
-        if ((size_t)(e - s) != w->last) {
-            w->at = w->last = (size_t)(e - s);
-            return weir_matcher_push_all(&m, at, e);
+    const char *at = w->at, *e;
+    weir_matcher_again(&w->m, L); /* each match has its own limit: between them the script can be stopped */
+    while (at != NULL && (at = weir_matcher_search(&w->m, at, w->pattern, false, &e)) != NULL) {
+        if (e != w->last) {
+            w->at = w->last = e;
+            return weir_matcher_push_all(&w->m, at, e);
         }
-        if (at++ >= m.subject_end)
+        if (at++ >= w->m.subject_end)
             break;
     }
     return 0;
@@ -173,14 +157,15 @@ WEIR_L_RAISES static int l_gmatch_next(lua_State *L)
 
 WEIR_L_RAISES static int l_gmatch(lua_State *L)
 {
-    size_t len;
-    luaL_checklstring(L, 1, &len);
-    luaL_checkstring(L, 2);
+    size_t len, pattern_len;
+    const char *s = luaL_checklstring(L, 1, &len), *p = luaL_checklstring(L, 2, &pattern_len);
     size_t from = start_index(L, 3, len);
     lua_settop(L, 2);
     struct walk *w = lua_newuserdatauv(L, sizeof *w, 0);
-    w->at = from > len ? len + 1 : from;
-    w->last = SIZE_MAX;
+    weir_matcher_begin(&w->m, L, "string.gmatch", s, len, p, pattern_len);
+    w->pattern = p;
+    w->at = from > len ? NULL : s + from;
+    w->last = NULL;
     lua_pushcclosure(L, l_gmatch_next, 3);
     return 1;
 }
@@ -198,7 +183,7 @@ struct gsub {
 
 WEIR_L_RAISES static void add_text(struct gsub *g, const char *s, size_t len)
 {
-    weir_matcher_spend(&g->m, (ptrdiff_t)(len / 16));
+    weir_matcher_spend(&g->m, (ptrdiff_t)(len / 2));
     luaL_addlstring(&g->out, s, len);
 }
 
@@ -249,7 +234,7 @@ WEIR_L_RAISES static bool add_looked_up(struct gsub *g, const char *s, const cha
     }
     if (!lua_isstring(L, -1))
         luaL_error(L, "invalid replacement value (a %s)", luaL_typename(L, -1));
-    weir_matcher_spend(&g->m, (ptrdiff_t)(lua_rawlen(L, -1) / 16));
+    weir_matcher_spend(&g->m, (ptrdiff_t)(lua_rawlen(L, -1) / 2));
     luaL_addvalue(&g->out);
     return true;
 }
@@ -269,12 +254,13 @@ WEIR_L_RAISES static bool add_replacement(struct gsub *g, const char *s, const c
 }
 
 /* Replaces up to `max` matches; returns how many, and whether the result is another text. */
-WEIR_L_RAISES static lua_Integer substitute(struct gsub *g, const char *p, bool anchored, lua_Integer max, bool *ret_changed)
+WEIR_L_RAISES static lua_Integer substitute(struct gsub *g, const char *p, bool anchored, lua_Integer max,
+                                            bool *ret_changed)
 {
     struct weir_matcher *m = &g->m;
     const char *from = m->subject, *at = from, *last = NULL, *e; /* up to `from` all is in the result */
     lua_Integer n = 0;
-    while (n < max && (at = search(m, at, p, anchored, &e)) != NULL) {
+    while (n < max && (at = weir_matcher_search(m, at, p, anchored, &e)) != NULL) {
         if (e != last) {
             n++;
             add_text(g, from, (size_t)(at - from));
@@ -300,8 +286,9 @@ WEIR_L_RAISES static int l_gsub(lua_State *L)
     struct gsub g = {.type = lua_type(L, REPLACEMENT)};
     lua_Integer max = luaL_optinteger(L, 4, (lua_Integer)len + 1);
     bool changed = false, anchored = *p == '^';
-    luaL_argexpected(L, g.type == LUA_TNUMBER || g.type == LUA_TSTRING || g.type == LUA_TFUNCTION || g.type == LUA_TTABLE, REPLACEMENT,
-                     "string/function/table");
+    luaL_argexpected(
+        L, g.type == LUA_TNUMBER || g.type == LUA_TSTRING || g.type == LUA_TFUNCTION || g.type == LUA_TTABLE,
+        REPLACEMENT, "string/function/table");
     if (g.type == LUA_TNUMBER || g.type == LUA_TSTRING) {
         size_t text_len;
         const char *text = lua_tolstring(L, REPLACEMENT, &text_len);
@@ -321,6 +308,7 @@ WEIR_L_RAISES static int l_gsub(lua_State *L)
 
 void weir_lib_match_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"find", l_find}, {"match", l_match}, {"gmatch", l_gmatch}, {"gsub", l_gsub}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"find", l_find}, {"match", l_match}, {"gmatch", l_gmatch}, {"gsub", l_gsub}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

@@ -1,5 +1,6 @@
-/* Functions of `table` whose work grows with the table. They look at the limits as they go. sort orders as `<` or the given function does, but
- * not equal elements as the stock one would happen to; like that one it may raise when the function is inconsistent. */
+/* Functions of `table` whose work grows with the table. They look at the limits as they go. sort orders as
+ * `<` or the given function does, but not equal elements as the stock one would happen to; like that one it
+ * may raise when the function is inconsistent. */
 #include <lauxlib.h>
 #include <limits.h>
 #include <stdint.h>
@@ -33,7 +34,8 @@ WEIR_L_RAISES static void check_table(lua_State *L, int idx, int what)
         return;
     int top = lua_gettop(L);
     bool good = lua_getmetatable(L, idx) && ((what & READ) == 0 || has_field(L, "__index")) &&
-                ((what & WRITE) == 0 || has_field(L, "__newindex")) && ((what & LENGTH) == 0 || has_field(L, "__len"));
+                ((what & WRITE) == 0 || has_field(L, "__newindex")) &&
+                ((what & LENGTH) == 0 || has_field(L, "__len"));
     lua_settop(L, top);
     if (!good)
         luaL_checktype(L, idx, LUA_TTABLE); /* raises */
@@ -48,7 +50,8 @@ WEIR_L_RAISES static lua_Integer check_length(lua_State *L, int idx, int what)
 /* --- insert, remove, move --- */
 
 /* to[`into`] = from[`index`] */
-WEIR_L_RAISES static inline void copy_one(lua_State *L, int from, lua_Integer index, int to, lua_Integer into, size_t *done)
+WEIR_L_RAISES static inline void copy_one(lua_State *L, int from, lua_Integer index, int to, lua_Integer into,
+                                          size_t *done)
 {
     lua_geti(L, from, index);
     lua_seti(L, to, into);
@@ -58,7 +61,8 @@ WEIR_L_RAISES static inline void copy_one(lua_State *L, int from, lua_Integer in
 WEIR_L_RAISES static int l_insert(lua_State *L)
 {
     size_t done = 0;
-    lua_Integer end = (lua_Integer)((lua_Unsigned)check_length(L, 1, READ | WRITE) + 1), pos = end; /* the first empty place */
+    lua_Integer end = (lua_Integer)((lua_Unsigned)check_length(L, 1, READ | WRITE) + 1),
+                pos = end; /* the first empty place */
     int args = lua_gettop(L);
     if (args == 3) {
         pos = luaL_checkinteger(L, 2);
@@ -98,7 +102,8 @@ WEIR_L_RAISES static int l_move(lua_State *L)
         lua_Integer n = last - first + 1;
         luaL_argcheck(L, to <= LUA_MAXINTEGER - n + 1, 4, "destination wrap around");
         if (n > MOVE_MAX)
-            return luaL_error(L, "table.move: %I elements are too many at once (at most %d)", (LUAI_UACINT)n, MOVE_MAX);
+            return luaL_error(L, "table.move: %I elements are too many at once (at most %d)", (LUAI_UACINT)n,
+                              MOVE_MAX);
         bool overlaps = to > first && to <= last && (into == 1 || lua_compare(L, 1, into, LUA_OPEQ));
         for (lua_Integer i = 0; i < n; i++) {
             lua_Integer at = overlaps ? n - 1 - i : i;
@@ -115,7 +120,8 @@ WEIR_L_RAISES static void add_element(lua_State *L, luaL_Buffer *b, lua_Integer 
 {
     lua_geti(L, 1, i);
     if (!lua_isstring(L, -1))
-        luaL_error(L, "invalid value (at index %I) in table for 'concat'", (LUAI_UACINT)i);
+        luaL_error(L, "invalid value (%s) at index %I in table for 'concat'", luaL_typename(L, -1),
+                   (LUAI_UACINT)i);
     luaL_addvalue(b);
 }
 
@@ -137,6 +143,16 @@ WEIR_L_RAISES static int l_concat(lua_State *L)
         add_element(L, &b, i);
     luaL_pushresult(&b);
     return 1;
+}
+
+/* table.unpack(list [, i [, j]]) */
+WEIR_L_RAISES static int l_unpack(lua_State *L)
+{
+    lua_Integer i = luaL_optinteger(L, 2, 1),
+                j = lua_isnoneornil(L, 3) ? luaL_len(L, 1) : luaL_checkinteger(L, 3);
+    if (i <= j && (lua_Unsigned)j - (lua_Unsigned)i >= WEIR_LIB_VALUES_MAX)
+        return luaL_error(L, "too many results to unpack (at most %d)", WEIR_LIB_VALUES_MAX);
+    return weir_lib_stock(L);
 }
 
 /* --- sort --- */
@@ -166,7 +182,8 @@ WEIR_L_RAISES static bool before(struct sort *s, int a, int b)
     return less;
 }
 
-/* Inserts one after the other. No element is off the table while the order function runs, since that may raise. */
+/* Inserts one after the other. No element is off the table while the order function runs, since that may
+ * raise. */
 WEIR_L_RAISES static void sort_small(struct sort *s, lua_Integer lo, lua_Integer hi)
 {
     lua_State *L = s->L;
@@ -219,8 +236,10 @@ WEIR_L_RAISES static int order_error(lua_State *L)
     return luaL_error(L, "invalid order function for sorting");
 }
 
-/* Splits lo … hi at the value on top of the stack, which it pops: what is up to *ret_left is not after what is from *ret_right on. */
-WEIR_L_RAISES static void split(struct sort *s, lua_Integer lo, lua_Integer hi, lua_Integer *ret_left, lua_Integer *ret_right)
+/* Splits lo … hi at the value on top of the stack, which it pops: what is up to *ret_left is not after what
+ * is from *ret_right on. */
+WEIR_L_RAISES static void split(struct sort *s, lua_Integer lo, lua_Integer hi, lua_Integer *ret_left,
+                                lua_Integer *ret_right)
 {
     lua_State *L = s->L;
     int pivot = lua_gettop(L), low = pivot + 1, high = pivot + 2;
@@ -286,4 +305,5 @@ void weir_lib_table_open(lua_State *L)
     static const luaL_Reg functions[] = {{"concat", l_concat}, {"insert", l_insert}, {"move", l_move},
                                          {"remove", l_remove}, {"sort", l_sort},     {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
+    weir_lib_wrap(L, "unpack", l_unpack);
 }

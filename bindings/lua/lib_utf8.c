@@ -1,4 +1,5 @@
-/* utf8.len, offset and char: those that go through a whole text, or make one of many arguments. The rest is stock. */
+/* utf8.len, offset and char: those that go through a whole text, or make one of many arguments; codepoint
+ * with a bound. The rest is stock. */
 #include <lauxlib.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -12,7 +13,8 @@ static bool continues(char c)
     return ((unsigned char)c & 0xc0) == 0x80;
 }
 
-/* Bytes of the character at `s`, of which `room` are there; 0: it is none. Strict: no surrogates, nothing above 10ffff. */
+/* Bytes of the character at `s`, of which `room` are there; 0: it is none. Strict: no surrogates, nothing
+ * above 10ffff. */
 static size_t char_bytes(const char *s, size_t room, bool strict)
 {
     static const uint32_t least[BYTES_MAX + 1] = {0, 0, 0x80, 0x800, 0x10000, 0x200000, 0x4000000};
@@ -40,7 +42,7 @@ static lua_Integer position(lua_Integer i, size_t len)
 {
     if (i >= 0)
         return i;
-    return (size_t)-(i + 1) >= len ? 0 : (lua_Integer)len + i + 1;
+    return (size_t) - (i + 1) >= len ? 0 : (lua_Integer)len + i + 1;
 }
 
 /* utf8.len(s [, i [, j [, lax]]]) */
@@ -48,7 +50,8 @@ WEIR_L_RAISES static int l_len(lua_State *L)
 {
     size_t len, done = 0;
     const char *s = luaL_checklstring(L, 1, &len);
-    lua_Integer i = position(luaL_optinteger(L, 2, 1), len), j = position(luaL_optinteger(L, 3, -1), len), n = 0;
+    lua_Integer i = position(luaL_optinteger(L, 2, 1), len), j = position(luaL_optinteger(L, 3, -1), len),
+                n = 0;
     bool lax = lua_toboolean(L, 4);
     luaL_argcheck(L, 1 <= i && i - 1 <= (lua_Integer)len, 2, "initial position out of bounds");
     luaL_argcheck(L, j - 1 < (lua_Integer)len, 3, "final position out of bounds");
@@ -67,7 +70,8 @@ WEIR_L_RAISES static int l_len(lua_State *L)
 }
 
 /* Goes `n` characters (to the start of the one at `at` for 0) through `s`; -1: there are not so many. */
-WEIR_L_RAISES static lua_Integer walk(lua_State *L, const char *s, lua_Integer len, lua_Integer at, lua_Integer n)
+WEIR_L_RAISES static lua_Integer walk(lua_State *L, const char *s, lua_Integer len, lua_Integer at,
+                                      lua_Integer n)
 {
     size_t done = 0;
     if (n == 0)
@@ -95,7 +99,8 @@ WEIR_L_RAISES static int l_offset(lua_State *L)
 {
     size_t len;
     const char *s = luaL_checklstring(L, 1, &len);
-    lua_Integer n = luaL_checkinteger(L, 2), i = position(luaL_optinteger(L, 3, n > 0 ? 1 : (lua_Integer)len + 1), len);
+    lua_Integer n = luaL_checkinteger(L, 2),
+                i = position(luaL_optinteger(L, 3, n >= 0 ? 1 : (lua_Integer)len + 1), len);
     luaL_argcheck(L, 1 <= i && i - 1 <= (lua_Integer)len, 3, "position out of bounds");
     if (n != 0 && continues(s[i - 1]))
         return luaL_error(L, "initial position is a continuation byte");
@@ -138,8 +143,19 @@ WEIR_L_RAISES static int l_char(lua_State *L)
     return 1;
 }
 
+/* utf8.codepoint(s [, i [, j [, lax]]]) */
+WEIR_L_RAISES static int l_codepoint(lua_State *L)
+{
+    size_t len;
+    luaL_checklstring(L, 1, &len);
+    weir_lib_check_slice(L, len, "string slice too long");
+    return weir_lib_stock(L);
+}
+
 void weir_lib_utf8_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"len", l_len}, {"offset", l_offset}, {"char", l_char}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"len", l_len}, {"offset", l_offset}, {"char", l_char}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
+    weir_lib_wrap(L, "codepoint", l_codepoint);
 }

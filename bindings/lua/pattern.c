@@ -19,7 +19,8 @@ void weir_matcher_refill(struct weir_matcher *m)
 {
     if (m->later + m->left < 0)
         luaL_error(m->L,
-                   "%s: the pattern took too many steps (limit %I); make it less ambiguous (fewer of * + - that can match the "
+                   "%s: the pattern took too many steps (limit %I); make it less ambiguous (fewer of * + - "
+                   "that can match the "
                    "same text) or match less text at once",
                    m->name, (LUAI_UACINT)m->limit);
     weir_lib_look(m->L);
@@ -87,6 +88,9 @@ static inline bool class_has(int class, int c)
     case 'x':
         in = isxdigit(c);
         break;
+    case 'z': /* of Lua 5.1, and still there */
+        in = c == 0;
+        break;
     default:
         return class == c;
     }
@@ -134,8 +138,8 @@ static inline bool item_has(const char *p, const char *after, int c)
 
 /* --- repetitions --- */
 
-/* How many of up to `max` characters at `s` are of the class. A loop for each, since the choice made once is most of what a character
- * costs otherwise. */
+/* How many of up to `max` characters at `s` are of the class. A loop for each, since the choice made once is
+ * most of what a character costs otherwise. */
 static ptrdiff_t class_run(int class, const char *text, ptrdiff_t max)
 {
     const unsigned char *s = (const unsigned char *)text;
@@ -201,7 +205,8 @@ static ptrdiff_t item_run(const char *p, const char *after, const char *s, ptrdi
 }
 
 /* How many characters from `s` on are of the item. */
-WEIR_L_RAISES static ptrdiff_t run_length(struct weir_matcher *m, const char *s, const char *p, const char *after)
+WEIR_L_RAISES static ptrdiff_t run_length(struct weir_matcher *m, const char *s, const char *p,
+                                          const char *after)
 {
     ptrdiff_t all = m->subject_end - s, n = 0;
     if (*p == '.')
@@ -218,16 +223,14 @@ WEIR_L_RAISES static ptrdiff_t run_length(struct weir_matcher *m, const char *s,
 /* The character that what follows at `p` has to begin with; -1: it is not so simple. */
 static int literal(const struct weir_matcher *m, const char *p)
 {
-    const char *at = p;
-    if (p >= m->pattern_end || strchr("^$*+?.([)-", *p) != NULL) /* a NUL is found, too */
+    static const bool special[256] = {['^'] = true, ['$'] = true, ['*'] = true, ['+'] = true, ['?'] = true,
+                                      ['.'] = true, ['('] = true, ['['] = true, [')'] = true, ['-'] = true};
+    if (p >= m->pattern_end || special[(unsigned char)*p])
         return -1;
-    if (*p == ESCAPE) {
-        if (++at >= m->pattern_end || isalnum((unsigned char)*at))
-            return -1;
-    }
-    if (at + 1 < m->pattern_end && strchr("*?-", at[1]) != NULL)
+    if (*p == ESCAPE && (++p >= m->pattern_end || isalnum((unsigned char)*p)))
         return -1;
-    return (unsigned char)*at;
+    return p[1] == '*' || p[1] == '?' || p[1] == '-' ? -1
+                                                     : (unsigned char)*p; /* at the end p[1] is the NUL */
 }
 
 /* Skips going down one level where it would fail at once, but not its error. */
@@ -238,7 +241,8 @@ WEIR_L_RAISES static void check_depth(struct weir_matcher *m)
 }
 
 /* The rest of the pattern at the end of the longest run from `s` on that lets it match. */
-WEIR_L_RAISES static const char *match_longest(struct weir_matcher *m, const char *s, const char *p, const char *after)
+WEIR_L_RAISES static const char *match_longest(struct weir_matcher *m, const char *s, const char *p,
+                                               const char *after)
 {
     const char *at = s + run_length(m, s, p, after), *rest = after + 1;
     int next = at - s > 2 ? literal(m, rest) : -1;
@@ -264,7 +268,8 @@ WEIR_L_RAISES static const char *match_longest(struct weir_matcher *m, const cha
 }
 
 /* … of the shortest. */
-WEIR_L_RAISES static const char *match_shortest(struct weir_matcher *m, const char *s, const char *p, const char *after)
+WEIR_L_RAISES static const char *match_shortest(struct weir_matcher *m, const char *s, const char *p,
+                                                const char *after)
 {
     const char *rest = after + 1;
     int next = literal(m, rest);
@@ -285,7 +290,8 @@ WEIR_L_RAISES static const char *match_shortest(struct weir_matcher *m, const ch
 
 /* --- captures --- */
 
-WEIR_L_RAISES static const char *begin_capture(struct weir_matcher *m, const char *s, const char *p, ptrdiff_t len)
+WEIR_L_RAISES static const char *begin_capture(struct weir_matcher *m, const char *s, const char *p,
+                                               ptrdiff_t len)
 {
     if (m->level >= WEIR_PATTERN_CAPTURES)
         luaL_error(m->L, "too many captures");
@@ -332,22 +338,21 @@ WEIR_L_RAISES static const char *match_balanced(struct weir_matcher *m, const ch
         luaL_error(m->L, "malformed pattern (missing arguments to '%%b')");
     if (s >= m->subject_end || *s != p[0])
         return NULL;
+    const char open = p[0], close = p[1];
     ptrdiff_t depth = 1;
-    const char *counted = s;
-    while (++s < m->subject_end) {
-        if (*s == p[1]) {
-            if (--depth == 0)
-                break;
-        } else if (*s == p[0]) {
-            depth++;
+    for (s++; s < m->subject_end;) {
+        const char *from = s, *to = m->subject_end - s < RUN_MAX ? m->subject_end : s + RUN_MAX;
+        for (; s < to; s++) {
+            if (*s == close) {
+                if (--depth == 0)
+                    return s + 1;
+            } else if (*s == open) {
+                depth++;
+            }
         }
-        if (s - counted >= RUN_MAX) {
-            weir_matcher_spend(m, s - counted);
-            counted = s;
-        }
+        weir_matcher_spend(m, s - from);
     }
-    weir_matcher_spend(m, s - counted);
-    return s < m->subject_end ? s + 1 : NULL;
+    return NULL;
 }
 
 /* %f[set]; `p` is at the set. Returns what follows it, NULL: no frontier here. */
@@ -363,7 +368,8 @@ WEIR_L_RAISES static const char *match_frontier(struct weir_matcher *m, const ch
 
 /* --- the pattern --- */
 
-/* Matches the special item at `*p` and goes past it. false: it is none, but a character. `*s` NULL: no match. */
+/* Matches the special item at `*p` and goes past it. false: it is none, but a character. `*s` NULL: no match.
+ */
 WEIR_L_RAISES static bool match_escape(struct weir_matcher *m, const char **s, const char **p)
 {
     const char *after;
@@ -378,7 +384,16 @@ WEIR_L_RAISES static bool match_escape(struct weir_matcher *m, const char **s, c
             *s = NULL;
         *p = after;
         return true;
-    case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9':
+    case '0':
+    case '1':
+    case '2':
+    case '3':
+    case '4':
+    case '5':
+    case '6':
+    case '7':
+    case '8':
+    case '9':
         *s = match_same(m, *s, (*p)[1]);
         *p += 2;
         return true;
@@ -387,7 +402,8 @@ WEIR_L_RAISES static bool match_escape(struct weir_matcher *m, const char **s, c
     }
 }
 
-/* Matches the character item at `*p`, with its repetition. true: go on after it at `*s`; false: `*s` is what the whole came to. */
+/* Matches the character item at `*p`, with its repetition. true: go on after it at `*s`; false: `*s` is what
+ * the whole came to. */
 WEIR_L_RAISES static inline bool match_item(struct weir_matcher *m, const char **s, const char **p)
 {
     const char *after = item_end(m, *p), *e;
@@ -427,7 +443,8 @@ WEIR_L_RAISES static const char *match_here(struct weir_matcher *m, const char *
         weir_matcher_spend(m, 1);
         switch (*p) {
         case '(':
-            return p[1] == ')' ? begin_capture(m, s, p + 2, WEIR_CAPTURE_POSITION) : begin_capture(m, s, p + 1, WEIR_CAPTURE_OPEN);
+            return p[1] == ')' ? begin_capture(m, s, p + 2, WEIR_CAPTURE_POSITION)
+                               : begin_capture(m, s, p + 1, WEIR_CAPTURE_OPEN);
         case ')':
             return end_capture(m, s, p + 1);
         case '$':
@@ -453,35 +470,91 @@ WEIR_L_RAISES static const char *match_here(struct weir_matcher *m, const char *
 const char *weir_matcher_match(struct weir_matcher *m, const char *s, const char *p)
 {
     check_depth(m);
+    weir_matcher_spend(m, 2);
     m->depth--;
     s = match_here(m, s, p);
     m->depth++;
     return s;
 }
 
-void weir_matcher_begin(struct weir_matcher *m, lua_State *L, const char *name, const char *subject, size_t subject_len, const char *pattern,
-                        size_t pattern_len)
+void weir_matcher_again(struct weir_matcher *m, lua_State *L)
 {
     m->L = L;
+    m->left = LOOK_STEPS;
+    m->later = m->limit - LOOK_STEPS;
+    m->depth = DEPTH_MAX;
+    m->level = 0;
+}
+
+void weir_matcher_begin(struct weir_matcher *m, lua_State *L, const char *name, const char *subject,
+                        size_t subject_len, const char *pattern, size_t pattern_len)
+{
     m->name = name;
     m->subject = subject;
     m->subject_end = subject + subject_len;
     m->pattern_end = pattern + pattern_len;
     m->limit = WEIR_PATTERN_STEPS + WEIR_PATTERN_STEPS_PER_BYTE * (int64_t)subject_len;
-    m->left = LOOK_STEPS;
-    m->later = m->limit - LOOK_STEPS;
-    m->depth = DEPTH_MAX;
-    m->level = 0;
+    weir_matcher_again(m, L);
+    m->misses = 0;
+    m->knows_first = false;
     m->lead = literal(m, pattern_len > 1 && pattern[0] == '(' && pattern[1] != '(' ? pattern + 1 : pattern);
 }
 
-const char *weir_matcher_seek(struct weir_matcher *m, const char *s)
+/* Works out what a match can begin with, from the first item of a pattern that has been tried some times. */
+WEIR_L_RAISES static void learn_first(struct weir_matcher *m, const char *p)
 {
-    if (m->lead < 0)
-        return s;
-    const char *found = memchr(s, m->lead, (size_t)(m->subject_end - s));
-    weir_matcher_spend(m, ((found != NULL ? found : m->subject_end) - s) / 16);
-    return found;
+    if (p[0] == '(' && p[1] != ')')
+        p++;
+    if (p == m->pattern_end || strchr("()$.", *p) != NULL ||
+        (*p == ESCAPE && strchr("bf0123456789", p[1]) != NULL))
+        return;
+    const char *after = item_end(m, p);
+    if (*after == '*' || *after == '?' || *after == '-')
+        return;
+    for (int c = 0; c < 256; c++)
+        m->first[c] = item_has(p, after, c);
+    weir_matcher_spend(m, 64 * (after - p));
+    m->knows_first = true;
+}
+
+/* The first place from `s` on where a match may begin; NULL: there is none. */
+WEIR_L_RAISES static const char *seek(struct weir_matcher *m, const char *s)
+{
+    if (m->lead >= 0) {
+        const char *found = memchr(s, m->lead, (size_t)(m->subject_end - s));
+        weir_matcher_spend(m, ((found != NULL ? found : m->subject_end) - s) / 16);
+        return found;
+    }
+    for (;;) {
+        const char *from = s, *to = m->subject_end - s < RUN_MAX ? m->subject_end : s + RUN_MAX;
+        while (s < to && !m->first[(unsigned char)*s])
+            s++;
+        weir_matcher_spend(m, (s - from) / 4);
+        if (s < to)
+            return s;
+        if (s == m->subject_end)
+            return NULL;
+    }
+}
+
+const char *weir_matcher_search(struct weir_matcher *m, const char *s, const char *p, bool anchored,
+                                const char **ret_end)
+{
+    enum { MISSES_TO_LEARN = 100 };
+    for (;;) {
+        if ((m->lead >= 0 || m->knows_first) && !anchored && (s = seek(m, s)) == NULL)
+            return NULL;
+        m->level = 0;
+        const char *e = weir_matcher_match(m, s, p);
+        if (e != NULL) {
+            *ret_end = e;
+            return s;
+        }
+        if (s++ >= m->subject_end || anchored)
+            return NULL;
+        if (m->misses <= MISSES_TO_LEARN && m->misses++ == MISSES_TO_LEARN && m->lead < 0)
+            learn_first(m, p);
+    }
 }
 
 const char *weir_matcher_capture(struct weir_matcher *m, int i, const char *s, const char *e, size_t *ret_len)

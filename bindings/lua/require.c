@@ -6,11 +6,16 @@
 
 #include "lua/script.h"
 
+enum { NAME_MAX_LEN = 255 };
+
 /* Marks a module that is being loaded. */
 static char loading;
 
 WEIR_L_RAISES static void check_name(lua_State *L, const char *name, size_t len)
 {
+    if (len > NAME_MAX_LEN)
+        luaL_error(L, "require: a module's name has up to %d bytes, this one has %I", NAME_MAX_LEN,
+                   (LUAI_UACINT)len);
     bool good = *name != '\0' && *name != '.' && strstr(name, "..") == NULL && strlen(name) == len;
     for (const char *at = name; good && *at != '\0'; at++)
         good = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9') ||
@@ -135,11 +140,25 @@ static const char *instead_of(const char *name)
     static const struct {
         const char *module, *use;
     } known[] = {
-        {"socket", "weir.tcp"},       {"socket.http", "weir.http"}, {"http.request", "weir.http"}, {"ssl", "weir.tcp"},
-        {"ssl.https", "weir.http"},   {"cjson", "weir.json"},       {"cjson.safe", "weir.json"},   {"dkjson", "weir.json"},
-        {"json", "weir.json"},        {"lfs", "weir.fs"},           {"posix", "weir.fs"},          {"luv", "the `weir` table"},
-        {"cqueues", "coroutines"},    {"rex_pcre", "weir.re"},      {"lrexlib", "weir.re"},        {"MessagePack", "weir.msgpack"},
-        {"bit", "Lua 5.4's operators"}, {"bit32", "Lua 5.4's operators"}, {"ffi", "a stage with `plugin:`"},
+        {"socket", "weir.tcp"},
+        {"socket.http", "weir.http"},
+        {"http.request", "weir.http"},
+        {"ssl", "weir.tcp"},
+        {"ssl.https", "weir.http"},
+        {"cjson", "weir.json"},
+        {"cjson.safe", "weir.json"},
+        {"dkjson", "weir.json"},
+        {"json", "weir.json"},
+        {"lfs", "weir.fs"},
+        {"posix", "weir.fs"},
+        {"luv", "the `weir` table"},
+        {"cqueues", "coroutines"},
+        {"rex_pcre", "weir.re"},
+        {"lrexlib", "weir.re"},
+        {"MessagePack", "weir.msgpack"},
+        {"bit", "Lua 5.4's operators"},
+        {"bit32", "Lua 5.4's operators"},
+        {"ffi", "a stage with `plugin:`"},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (strcmp(known[i].module, name) == 0)

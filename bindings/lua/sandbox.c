@@ -14,15 +14,19 @@
 struct library {
     const char *name;
     lua_CFunction open;
-    bool safe;                         /* part of `safe`, perhaps cut down */
-    void (*bound)(lua_State *L);       /* lib.h; NULL: no function of it takes long */
+    bool safe;                   /* part of `safe`, perhaps cut down */
+    void (*bound)(lua_State *L); /* lib.h; NULL: no function of it takes long */
 };
 
 static const struct library libraries[] = {
-    {LUA_STRLIBNAME, luaopen_string, true, weir_lib_string_open},    {LUA_TABLIBNAME, luaopen_table, true, weir_lib_table_open},
-    {LUA_MATHLIBNAME, luaopen_math, true, NULL},                     {LUA_UTF8LIBNAME, luaopen_utf8, true, weir_lib_utf8_open},
-    {LUA_OSLIBNAME, luaopen_os, true, weir_lib_os_open},             {LUA_DBLIBNAME, luaopen_debug, true, NULL},
-    {LUA_IOLIBNAME, luaopen_io, false, NULL},                        {LUA_LOADLIBNAME, luaopen_package, false, weir_lib_package_open},
+    {LUA_STRLIBNAME, luaopen_string, true, weir_lib_string_open},
+    {LUA_TABLIBNAME, luaopen_table, true, weir_lib_table_open},
+    {LUA_MATHLIBNAME, luaopen_math, true, NULL},
+    {LUA_UTF8LIBNAME, luaopen_utf8, true, weir_lib_utf8_open},
+    {LUA_OSLIBNAME, luaopen_os, true, weir_lib_os_open},
+    {LUA_DBLIBNAME, luaopen_debug, true, NULL},
+    {LUA_IOLIBNAME, luaopen_io, false, NULL},
+    {LUA_LOADLIBNAME, luaopen_package, false, weir_lib_package_open},
 };
 
 enum { LIBRARY_COUNT = sizeof libraries / sizeof libraries[0] };
@@ -61,7 +65,8 @@ void weir_sandbox_warn(const struct weir_lua_options *options)
     for (size_t i = 0; i < sizeof blocking / sizeof blocking[0] && !options->blocking; i++)
         if (names((char *const *)options->libs, options->lib_count, blocking[i])) {
             weir_log(WEIR_LOG_WARN, "lua", NULL,
-                     "%s: it has libs: %s in an event-driven pool, where io.read, os.execute and the like hold up all that its worker "
+                     "%s: it has libs: %s in an event-driven pool, where io.read, os.execute and the like "
+                     "hold up all that its worker "
                      "does; put the stage into a pool with `blocking: true`",
                      options->file, blocking[i]);
             return;
@@ -104,24 +109,27 @@ static const char *advice_for(const char *library, const char *field)
     return NULL;
 }
 
-/* What stands for a global function. Upvalue 1: its name, 2: the setting that keeps it out, 3: what to use. */
+/* What stands for a global function. Upvalue 1: its name, 2: the setting that keeps it out, 3: what to use.
+ */
 WEIR_L_RAISES static int l_missing(lua_State *L)
 {
-    return luaL_error(L, "%s is not in libs: %s; %s", lua_tostring(L, lua_upvalueindex(1)), lua_tostring(L, lua_upvalueindex(2)),
-                      lua_tostring(L, lua_upvalueindex(3)));
+    return luaL_error(L, "%s is not in libs: %s; %s", lua_tostring(L, lua_upvalueindex(1)),
+                      lua_tostring(L, lua_upvalueindex(2)), lua_tostring(L, lua_upvalueindex(3)));
 }
 
-/* __index of a library that is cut down or absent: says so. Upvalue 1: the library, 2: the setting, 3: the one field that is
- * missing, or nil: all. */
+/* __index of a library that is cut down or absent: says so. Upvalue 1: the library, 2: the setting, 3: the
+ * one field that is missing, or nil: all. */
 WEIR_L_RAISES static int l_missing_field(lua_State *L)
 {
-    const char *library = lua_tostring(L, lua_upvalueindex(1)), *setting = lua_tostring(L, lua_upvalueindex(2)),
-               *field = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL, *only = lua_tostring(L, lua_upvalueindex(3));
+    const char *library = lua_tostring(L, lua_upvalueindex(1)),
+               *setting = lua_tostring(L, lua_upvalueindex(2)),
+               *field = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL,
+               *only = lua_tostring(L, lua_upvalueindex(3));
     if (only != NULL && (field == NULL || strcmp(field, only) != 0))
         return 0;
     const char *advice = strcmp(setting, "safe") == 0 ? advice_for(library, field) : "name it there";
-    return luaL_error(L, "%s.%s is not in libs: %s%s%s", library, field != NULL ? field : luaL_typename(L, 2), setting,
-                      advice != NULL ? "; " : "", advice != NULL ? advice : "");
+    return luaL_error(L, "%s.%s is not in libs: %s%s%s", library, field != NULL ? field : luaL_typename(L, 2),
+                      setting, advice != NULL ? "; " : "", advice != NULL ? advice : "");
 }
 
 WEIR_L_RAISES static void set_missing(lua_State *L, const char *name, const char *setting, const char *advice)
@@ -134,7 +142,8 @@ WEIR_L_RAISES static void set_missing(lua_State *L, const char *name, const char
 }
 
 /* Gives the table at the top a metatable that names what is missing. */
-WEIR_L_RAISES static void explain_missing(lua_State *L, const char *library, const char *setting, const char *only)
+WEIR_L_RAISES static void explain_missing(lua_State *L, const char *library, const char *setting,
+                                          const char *only)
 {
     lua_createtable(L, 0, 2);
     lua_pushstring(L, library);
@@ -155,8 +164,8 @@ static char protected_key; /* in the metatable of a table that scripts can't cha
 WEIR_L_RAISES static int l_read_only(lua_State *L)
 {
     const char *field = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : luaL_typename(L, 2);
-    return luaL_error(L, "%s.%s can't be set: %s is the host's, and read-only", lua_tostring(L, lua_upvalueindex(1)), field,
-                      lua_tostring(L, lua_upvalueindex(1)));
+    return luaL_error(L, "%s.%s can't be set: %s is the host's, and read-only",
+                      lua_tostring(L, lua_upvalueindex(1)), field, lua_tostring(L, lua_upvalueindex(1)));
 }
 
 /* The iterator of __pairs, which keeps the table behind it to itself. Upvalue: that. */
@@ -224,7 +233,8 @@ WEIR_L_RAISES static void hide_metatables(lua_State *L)
     int top = lua_gettop(L);
     lua_pushnil(L);
     while (lua_next(L, LUA_REGISTRYINDEX) != 0) {
-        if (lua_istable(L, -1) && lua_type(L, -2) == LUA_TSTRING && strncmp(lua_tostring(L, -2), "weir.", 5) == 0) {
+        if (lua_istable(L, -1) && lua_type(L, -2) == LUA_TSTRING &&
+            strncmp(lua_tostring(L, -2), "weir.", 5) == 0) {
             lua_pushboolean(L, 0);
             lua_setfield(L, -2, "__metatable");
         }
@@ -240,14 +250,15 @@ WEIR_L_RAISES static void hide_metatables(lua_State *L)
 
 /* --- functions of `safe` --- */
 
-/* setmetatable(table, meta) without finalizers, which can't be stopped when they run away. A __gc that the metatable gets later is not
- * seen by Lua 5.4. Upvalue: the stock setmetatable. */
+/* setmetatable(table, meta) without finalizers, which can't be stopped when they run away. A __gc that the
+ * metatable gets later is not seen by Lua 5.4. Upvalue: the stock setmetatable. */
 WEIR_L_RAISES static int l_setmetatable(lua_State *L)
 {
     if (lua_istable(L, 2)) {
         lua_pushliteral(L, "__gc");
         if (lua_rawget(L, 2) != LUA_TNIL)
-            return luaL_error(L, "setmetatable: __gc is not in libs: safe; use `local x <close>` or weir.defer");
+            return luaL_error(L,
+                              "setmetatable: __gc is not in libs: safe; use `local x <close>` or weir.defer");
         lua_pop(L, 1);
     }
     return weir_lib_stock(L);
@@ -266,7 +277,8 @@ WEIR_L_RAISES static int l_rawset(lua_State *L)
 
 /* --- putting it together --- */
 
-/* Puts a table with only the named fields (ending in NULL) of the library at the top in its place, and explains the rest. */
+/* Puts a table with only the named fields (ending in NULL) of the library at the top in its place, and
+ * explains the rest. */
 WEIR_L_RAISES static void keep_only(lua_State *L, const char *library, const char *const *fields)
 {
     lua_newtable(L);

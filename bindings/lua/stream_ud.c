@@ -1,6 +1,7 @@
 #include "lua/stream_ud.h"
 
 #include <lauxlib.h>
+#include <stdio.h>
 
 #include "io/http_request.h"
 #include "lua/call.h"
@@ -42,8 +43,21 @@ void weir_stream_ud_end_call(struct weir_call *call)
             continue;
         }
         if (call->reason == WEIR_REASON_NONE)
-            weir_lua_report_open_stream(call->vm);
+            weir_lua_report_open_stream(call->vm, u->place);
         weir_stream_ud_cut(u);
+    }
+}
+
+/* The innermost line of a script that is being run. */
+static void note_place(lua_State *L, char *place, size_t size)
+{
+    lua_Debug ar;
+    snprintf(place, size, "?");
+    for (int level = 1; lua_getstack(L, level, &ar) && lua_getinfo(L, "Sl", &ar); level++) {
+        if (ar.currentline < 0)
+            continue; /* a C function, such as pcall */
+        snprintf(place, size, "%s:%d", ar.short_src, ar.currentline);
+        return;
     }
 }
 
@@ -55,6 +69,7 @@ WEIR_L_RAISES struct weir_stream_ud *weir_stream_ud_push(lua_State *L)
     u->owner = NULL;
     u->writer = NULL;
     weir_list_init(&u->node);
+    note_place(L, u->place, sizeof u->place);
     lua_rawgeti(L, LUA_REGISTRYINDEX, weir_vm_of(L)->stream_ref);
     lua_setmetatable(L, -2);
     return u;
@@ -118,14 +133,25 @@ WEIR_L_RAISES static int l_write_end(lua_State *L, int status, lua_KContext ctx)
     return write_result(L, call->http_rc);
 }
 
+/* The stream at index 1. pcall(stream.write, …) would have luaL_checkudata speak of a function '?'. */
+WEIR_L_RAISES static struct weir_stream_ud *check(lua_State *L, const char *what)
+{
+    struct weir_stream_ud *u = luaL_testudata(L, 1, "weir.stream");
+    if (u == NULL)
+        luaL_error(L, "stream:%s needs a stream (write stream:%s), this is a %s", what, what, luaL_typename(L, 1));
+    return u;
+}
+
 WEIR_L_RAISES static int l_write(lua_State *L)
 {
     size_t len;
-    struct weir_stream_ud *u = luaL_checkudata(L, 1, "weir.stream");
-    const char *chunk = luaL_checklstring(L, 2, &len);
+    struct weir_stream_ud *u = check(L, "write");
+    if (!lua_isstring(L, 2))
+        luaL_error(L, "stream:write: the chunk must be a string, it is a %s", luaL_typename(L, 2));
+    const char *chunk = lua_tolstring(L, 2, &len);
     struct weir_call *call = weir_call_running(L, "stream:write");
     if (u->writer != NULL)
-        return luaL_error(L, "another call is waiting to write to this stream");
+        return luaL_error(L, "stream:write: another call is waiting to write to this stream");
     if (u->stream == NULL)
         return weir_stream_push_failure(L, WEIR_E_CLOSED);
     weir_call_check_can_wait(L, "stream:write");
@@ -141,9 +167,9 @@ WEIR_L_RAISES static int l_write(lua_State *L)
 
 WEIR_L_RAISES static int l_close(lua_State *L)
 {
-    struct weir_stream_ud *u = luaL_checkudata(L, 1, "weir.stream");
+    struct weir_stream_ud *u = check(L, "close");
     if (u->writer != NULL)
-        return luaL_error(L, "another call is waiting to write to this stream");
+        return luaL_error(L, "stream:close: another call is waiting to write to this stream");
     if (u->cut)
         return weir_stream_push_failure(L, WEIR_E_CLOSED);
     close_stream(u, true);

@@ -15,6 +15,7 @@ struct weir_stream_ud {
     struct weir_list node;           /* of the VM's open streams */
     struct weir_http_stream *stream; /* NULL: closed */
     bool cut;                        /* it was closed incomplete */
+    char place[LUA_IDSIZE + 12];     /* of the script's line that started it, "app.lua:12" */
     struct weir_call *owner;         /* the call that started it, while it is open */
     struct weir_call *writer;        /* the call that waits for the client; NULL: none */
 };

@@ -45,9 +45,15 @@ static void *grow(struct weir_vm *vm, void *block, size_t old, size_t new)
 {
     if (vm->refused)
         end_refusal(vm, block, new);
+    if (vm->refuse_once) {
+        vm->refuse_once = false;
+        return refuse(vm, block, new);
+    }
     if (new - old > vm->limit || vm->used > vm->limit - (new - old))
         return refuse(vm, block, new);
-    void *moved = weir_realloc(block, new);
+    void *moved = block == NULL ? weir_block_cache_take(&vm->blocks, new) : NULL;
+    if (moved == NULL)
+        moved = weir_realloc(block, weir_block_size(new));
     if (moved == NULL)
         return refuse(vm, block, new);
     vm->refused = false;
@@ -64,10 +70,10 @@ static void *allocate(void *ud, void *block, size_t old, size_t new)
         return grow(vm, block, old, new);
     vm->used += new - old;
     if (new == 0) {
-        weir_free(block);
+        weir_block_cache_give(&vm->blocks, block, old);
         return NULL;
     }
-    void *moved = weir_realloc(block, new);
+    void *moved = weir_realloc(block, weir_block_size(new));
     return moved != NULL ? moved : block; /* making smaller never fails */
 }
 
@@ -79,21 +85,40 @@ static int l_panic(lua_State *L)
     return 0;
 }
 
-bool weir_vm_buffer_grow(struct weir_vm_buffer *b, size_t more)
+static bool resize_buffer(struct weir_vm *vm, size_t cap)
 {
-    size_t cap = b->cap < BUFFER_START ? BUFFER_START : b->cap;
-    while (cap - b->len < more)
-        cap *= 2;
+    struct weir_vm_buffer *b = &vm->buffer;
+    if (vm->used > vm->limit || cap - b->cap > vm->limit - vm->used)
+        return false;
     unsigned char *data = weir_realloc(b->data, cap);
     if (data == NULL)
         return false;
+    vm->used += cap - b->cap;
     b->data = data;
     b->cap = cap;
     return true;
 }
 
+/* Lua collects, and calls no finalizer then, when it is refused an allocation; asked for more than there can be, it raises the error that
+ * nothing else can. */
+WEIR_L_RAISES void weir_vm_buffer_grow(lua_State *L, size_t more)
+{
+    struct weir_vm *vm = weir_vm_of(L);
+    size_t need = vm->buffer.len + more, cap = vm->buffer.cap < BUFFER_START ? BUFFER_START : vm->buffer.cap;
+    while (cap < need)
+        cap *= 2;
+    if (cap == vm->buffer.cap || resize_buffer(vm, cap))
+        return;
+    vm->refuse_once = true;
+    lua_newuserdatauv(L, 0, 0);
+    lua_pop(L, 1);
+    if (!resize_buffer(vm, cap) && !resize_buffer(vm, need))
+        lua_newuserdatauv(L, vm->limit + 1, 0);
+}
+
 void weir_vm_buffer_free(struct weir_vm_buffer *b)
 {
+    WEIR_LIST_ENTRY(b, struct weir_vm, buffer)->used -= b->cap;
     weir_free(b->data);
     *b = (struct weir_vm_buffer){.data = NULL};
 }
@@ -166,6 +191,16 @@ WEIR_L_RAISES static void open_ports(lua_State *L, struct weir_vm *vm)
     vm->ports_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+/* [const] while VMs are made */
+static void (*prepare_vm)(lua_State *L, void *arg);
+static void *prepare_arg;
+
+void weir_vm_set_prepare(void (*prepare)(lua_State *L, void *arg), void *arg)
+{
+    prepare_vm = prepare;
+    prepare_arg = arg;
+}
+
 WEIR_L_RAISES static int l_open(lua_State *L)
 {
     struct weir_vm *vm = weir_vm_of(L);
@@ -173,6 +208,8 @@ WEIR_L_RAISES static int l_open(lua_State *L)
     weir_request_ud_open(L);
     weir_stream_ud_open(L);
     weir_api_open(L); /* leaves the `weir` table */
+    if (prepare_vm != NULL)
+        prepare_vm(L, prepare_arg);
     weir_sandbox_open(L, vm->script);
     weir_preempt_open(L);
     lua_pop(L, 1);
@@ -320,7 +357,7 @@ static struct weir_vm *allocate_vm(const struct weir_lua_script *script, struct 
     weir_list_init(&vm->streams);
     weir_list_init(&vm->node);
     vm->handle_ref = vm->init_ref = vm->request_ref = vm->headers_ref = vm->stream_ref = LUA_NOREF;
-    vm->array_ref = vm->loaded_ref = vm->ports_ref = vm->vars_ref = LUA_NOREF;
+    vm->array_ref = vm->loaded_ref = vm->ports_ref = vm->vars_ref = vm->last_headers_ref = LUA_NOREF;
     return vm;
 }
 
@@ -390,5 +427,6 @@ void weir_vm_destroy(struct weir_vm *vm)
     weir_call_free_all(vm);
     weir_free(vm->ports);
     weir_vm_buffer_free(&vm->buffer);
+    weir_block_cache_fini(&vm->blocks);
     weir_free(vm);
 }

@@ -18,6 +18,7 @@
 #include "base/list.h"
 #include "core/reason.h"
 #include "core/worker.h"
+#include "lua/block_cache.h"
 
 struct weir_call;
 struct weir_lua_script;
@@ -29,7 +30,7 @@ struct weir_watch;
  * file that is not in a userdata or owned by the VM. */
 #define WEIR_L_RAISES
 
-enum { WEIR_VM_DOOM_TEXT = 2048 };
+enum { WEIR_VM_DOOM_TEXT = 2048, WEIR_VM_BUFFER_KEEP = 64 << 10 };
 
 enum weir_vm_phase {
     WEIR_VM_LOADING, /* the main chunk of the script runs */
@@ -37,7 +38,7 @@ enum weir_vm_phase {
     WEIR_VM_SERVING, /* only handler calls run */
 };
 
-/* A growing buffer that the VM owns, so that a raise in the middle of filling it leaks nothing. */
+/* A growing buffer that the VM owns, so that a raise in the middle of filling it leaks nothing. It counts among the VM's memory. */
 struct weir_vm_buffer {
     unsigned char *data;
     size_t len, cap;
@@ -58,6 +59,8 @@ struct weir_vm {
     bool broken;                          /* an allocation has failed: it takes no new calls */
     const void *refused_block;            /* the refused growth: of this block (NULL: a new one) */
     size_t refused_size;                  /* … to this size */
+    bool refuse_once;                     /* the next growth, so that Lua collects */
+    struct weir_block_cache blocks;       /* not among `used`: no object has them */
     enum weir_vm_phase phase;
     bool takes_batches;
     struct weir_call *running; /* whose coroutine runs now; NULL: none */
@@ -94,7 +97,8 @@ struct weir_vm {
     size_t port_count;
     int handle_ref; /* the script's handle or handle_batch */
     int init_ref;   /* its init; LUA_NOREF: none */
-    int request_ref, headers_ref, stream_ref, array_ref, loaded_ref, ports_ref, vars_ref;
+    int request_ref, headers_ref, stream_ref, array_ref, loaded_ref, ports_ref, vars_ref, last_headers_ref;
+    const void *last_headers_of; /* the request handle whose headers were asked for last; they are kept and keep it */
     const void *request_meta, *array_meta; /* identities of the metatables of requests and of marked arrays */
 };
 
@@ -117,6 +121,10 @@ static inline void weir_vm_thread_set(lua_State *co, unsigned bit, bool on)
     uintptr_t *space = lua_getextraspace(co);
     *space = on ? *space | bit : *space & ~(uintptr_t)bit;
 }
+
+/* Every VM that is made from now on is shown to `prepare`, with its `weir` table at the top of the stack, before its script can see it; NULL:
+ * none is. For `weir test`, before there are workers. */
+void weir_vm_set_prepare(void (*prepare)(lua_State *L, void *arg), void *arg);
 
 /* Makes a VM with its libraries and runs the script's main chunk; `seat` is NULL for `weir check`. The
  * builder's thread. */
@@ -144,8 +152,17 @@ WEIR_L_RAISES int weir_l_traceback(lua_State *L);
  * stays there. Never raises. */
 const char *weir_vm_error_text(lua_State *L, int status);
 
-/* Room for `more` bytes in the VM's buffer; false: no memory. */
-bool weir_vm_buffer_grow(struct weir_vm_buffer *b, size_t more);
+/* Room for `more` bytes behind what the VM's buffer holds. When the limit leaves none there is a collection, without finalizers, which
+ * could use the buffer; then it raises "not enough memory" as any allocation does. */
+WEIR_L_RAISES void weir_vm_buffer_grow(lua_State *L, size_t more);
+/* Gives back the memory of a VM's buffer. */
 void weir_vm_buffer_free(struct weir_vm_buffer *b);
+/* The same if it has grown large: a call has ended. */
+static inline void weir_vm_buffer_shrink(struct weir_vm_buffer *b)
+{
+    b->len = 0;
+    if (b->cap > WEIR_VM_BUFFER_KEEP)
+        weir_vm_buffer_free(b);
+}
 
 #endif

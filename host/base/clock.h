@@ -14,5 +14,7 @@ uint64_t weir_clock_ns(void);
 uint64_t weir_clock_wall_ns(void);
 /* From now on weir_clock_ns returns `now_ns`, in all threads; 0 goes back to real time. For tests. */
 void weir_clock_set_virtual(uint64_t now_ns);
+/* While the clock is virtual, wall time is its time and `offset_ns`; 0: wall time is real. For tests. */
+void weir_clock_set_virtual_wall(uint64_t offset_ns);
 
 #endif

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json_chars.h"
 #include "base/mem.h"
 
 void weir_strbuf_init(struct weir_strbuf *b)
@@ -83,23 +84,6 @@ void weir_strbuf_addf(struct weir_strbuf *b, const char *fmt, ...)
     va_end(ap);
 }
 
-/* Length of the UTF-8 sequence at `s` (RFC 3629 section 4), 0 if there is none in the `len` bytes. */
-static size_t utf8_length(const unsigned char *s, size_t len)
-{
-    if (s[0] < 0x80)
-        return 1;
-    size_t need = s[0] >= 0xf0 && s[0] <= 0xf4 ? 4 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : 0;
-    if (need == 0 || need > len)
-        return 0;
-    for (size_t i = 1; i < need; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
-    bool surrogate = s[0] == 0xed && s[1] >= 0xa0;
-    bool beyond = s[0] == 0xf4 && s[1] >= 0x90;
-    return overlong || surrogate || beyond ? 0 : need;
-}
-
 static void add_json_char(struct weir_strbuf *b, unsigned char c)
 {
     static const char escapes[][3] = {['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n", ['\f'] = "\\f", ['\r'] = "\\r",
@@ -129,7 +113,7 @@ void weir_strbuf_add_json(struct weir_strbuf *b, const char *s, size_t len)
             weir_strbuf_add(b, from, (size_t)(at - from));
         if (at == end)
             break;
-        size_t n = utf8_length(at, (size_t)(end - at));
+        size_t n = weir_json_chars_utf8(at, (size_t)(end - at));
         if (n == 1)
             add_json_char(b, *at);
         else if (n == 0)

@@ -7,6 +7,7 @@
 #include "base/fault.h"
 #include "base/mem.h"
 #include "cli/command.h"
+#include "cli/test_host.h"
 #include "config/app.h"
 #include "config/nearest.h"
 #include "io/file_sink.h"
@@ -23,9 +24,11 @@
 #include "io/udp_source.h"
 #include "loader/registry.h"
 #include "lua/lua_binding.h"
+#include "lua/test_run.h"
 
 static const struct weir_cli_command *const commands[] = {
-    &weir_cmd_run, &weir_cmd_check, &weir_cmd_graph, &weir_cmd_stats, &weir_cmd_failures, &weir_cmd_version,
+    &weir_cmd_run, &weir_cmd_check, &weir_cmd_graph, &weir_cmd_stats, &weir_cmd_failures,
+    &weir_cmd_test, &weir_cmd_new, &weir_cmd_version,
 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
@@ -110,6 +113,46 @@ static int check_script(const struct weir_app *app, const struct weir_app_stage 
     return rc;
 }
 
+/* --- tests of handlers --- */
+
+static int open_tested(void *self, const struct weir_lua_test_source *source, struct weir_strbuf *report, void **ret,
+                       struct weir_graph **ret_graph, struct weir_err *reterr)
+{
+    const struct weir_test_plan *plan = self;
+    const struct weir_test_host_source from = {.path = source->path,
+                                               .text = source->text,
+                                               .len = source->len,
+                                               .name = source->name,
+                                               .folder = source->folder,
+                                               .sets = source->sets,
+                                               .set_count = source->set_count};
+    struct weir_test_hosted *hosted;
+    int rc = weir_test_host_open(plan->registry, &from, report, &hosted, reterr);
+    if (rc != WEIR_OK)
+        return rc;
+    *ret = hosted;
+    *ret_graph = weir_test_host_graph(hosted);
+    return WEIR_OK;
+}
+
+static void close_tested(void *self, void *opened)
+{
+    (void)self;
+    weir_test_host_close(opened);
+}
+
+static int run_tests(const struct weir_test_plan *plan, bool *ret_failed, struct weir_err *reterr)
+{
+    struct weir_test_plan own = *plan;
+    const struct weir_lua_test_options options = {
+        .arguments = plan->arguments,
+        .argument_count = plan->argument_count,
+        .coverage = plan->coverage,
+        .host = {.self = &own, .open = open_tested, .close = close_tested},
+    };
+    return weir_lua_test_run(&options, ret_failed, reterr);
+}
+
 /* --- commands --- */
 
 static const struct weir_cli_command *find_command(const char *name)
@@ -186,6 +229,7 @@ int main(int argc, char **argv)
         .sinks = sinks,
         .sink_count = sizeof sinks / sizeof sinks[0],
         .handlers = {.load = load_script, .check = check_script},
+        .test = run_tests,
     };
     if (argc < 2) {
         print_usage(stderr);

@@ -225,7 +225,8 @@ static void read_settings(struct reading *r)
     weir_app_check_admission(b, get(r, "admission"));
     if ((c = get(r, "config")) != NULL && weir_conf_kind(c) != WEIR_CONF_NIL)
         st->config = c;
-    if ((c = get(r, "state")) != NULL && weir_schema_word(&b->schema, c, "state", states, &state))
+    if ((c = get(r, "state")) != NULL && !is_option(r->type, "state") &&
+        weir_schema_word(&b->schema, c, "state", states, &state))
         st->keep_state = state == 0;
     if ((c = get(r, "on_error")) != NULL) {
         st->on_error.at = c->at;

@@ -33,6 +33,7 @@ struct weir_event {
     uint32_t bytes;               /* what it counts for in its queue */
     uint8_t class_index;          /* 0 is the highest; inherited */
     uint8_t partition;            /* of the queue it waits in, when that one is ordered */
+    uint8_t call;                 /* enum weir_event_call (core/reply.h): whether a stage waits for its answer */
 };
 
 /* An empty event of its own id and the default class; NULL when there is no memory. The worker's thread. */

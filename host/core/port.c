@@ -276,3 +276,190 @@ void weir_emission_branch(struct weir_emission *em, enum weir_verdict verdict, s
     }
     em->done(em, em->worst, back);
 }
+
+/* --- all or none --- */
+
+static bool is_gone(const struct weir_event *ev)
+{
+    return ev->request != NULL && ev->request->ops->gone(ev->request);
+}
+
+/* Whether its queue, were it empty, had room for all that `ps` brings to it. */
+static bool fits_at_all(const struct weir_parts *ps, const struct weir_stage *target)
+{
+    size_t events = 0, bytes = 0;
+    for (size_t i = 0; i < ps->count; i++)
+        for (size_t e = 0; e < ps->parts[i].port->edge_count; e++)
+            if (ps->parts[i].port->edges[e].target == target) {
+                events++;
+                bytes += ps->parts[i].ev->bytes;
+            }
+    return events <= target->queue.capacity && bytes <= target->queue.bytes;
+}
+
+/* Room at one target. ACCEPTED: reserved; else why not. */
+static enum weir_verdict reserve(const struct weir_worker *w, struct weir_queue *q, const struct weir_event *ev, enum weir_reason *ret_why)
+{
+    *ret_why = WEIR_REASON_CLOSED;
+    if (atomic_load_explicit(&q->closed, memory_order_relaxed))
+        return WEIR_VERDICT_CLOSED;
+    *ret_why = WEIR_REASON_TOO_LATE;
+    if (ev->deadline_ns != 0 && w->now_ns > ev->deadline_ns)
+        return WEIR_VERDICT_EXPIRED;
+    bool behind_waiters = atomic_load_explicit(&q->shared.waiting, memory_order_relaxed) > 0;
+    *ret_why = behind_waiters ? WEIR_REASON_FULL : weir_queue_reserve(q, ev->bytes);
+    return *ret_why == WEIR_REASON_NONE ? WEIR_VERDICT_ACCEPTED : WEIR_VERDICT_FULL;
+}
+
+/* Gives back what was reserved before edge `edge` of part `part`. */
+static void unreserve(struct weir_worker *w, const struct weir_parts *ps, size_t part, size_t edge)
+{
+    for (size_t i = 0; i < ps->count && i <= part; i++) {
+        size_t edges = i < part ? ps->parts[i].port->edge_count : edge;
+        for (size_t e = 0; e < edges; e++)
+            weir_queue_release(w, ps->parts[i].port->edges[e].target, ps->parts[i].ev->bytes);
+    }
+}
+
+static bool begin_waiting(struct weir_worker *w, struct weir_parts *ps, struct weir_edge *edge)
+{
+    struct weir_stage *target = edge->target;
+    if (edge->overflow.policy != WEIR_OVERFLOW_WAIT || (w->obeyed & WEIR_ORDER_CANCEL) || !fits_at_all(ps, target))
+        return false;
+    if (ps->until_ns == 0)
+        ps->until_ns = w->now_ns + target->wall_ns;
+    ps->waits_for = edge;
+    weir_ledger_add(&w->seats[target->index]->ledger.waiting, 1);
+    return true;
+}
+
+static void mark_refused(const struct weir_parts *ps)
+{
+    for (size_t i = 0; i < ps->count; i++)
+        if (ps->parts[i].ev->request != NULL)
+            ps->parts[i].ev->request->refused = true;
+}
+
+static void refuse_all(struct weir_worker *w, const struct weir_parts *ps, const struct weir_edge *edge, enum weir_reason why)
+{
+    count_rejected(&w->seats[edge->target->index]->ledger, why);
+    mark_refused(ps);
+}
+
+static void stop_waiting(struct weir_worker *w, struct weir_parts *ps)
+{
+    weir_ledger_add(&w->seats[ps->waits_for->target->index]->ledger.waiting, -1);
+    ps->waits_for = NULL;
+}
+
+void weir_parts_give_up(struct weir_parts *ps, enum weir_reason why)
+{
+    struct weir_worker *w = ps->from->worker;
+    const struct weir_edge *edge = ps->waits_for;
+    stop_waiting(w, ps);
+    refuse_all(w, ps, edge, why);
+}
+
+static void free_copies(struct weir_worker *w, struct weir_list *copies)
+{
+    struct weir_list *node;
+    while ((node = weir_list_take_first(copies)) != NULL)
+        weir_event_free(w, WEIR_LIST_ENTRY(node, struct weir_event, node));
+}
+
+/* The events of the parts that go to several stages, one for each edge, in their order. On failure `ret_edge` is the one that gets none. */
+static bool make_copies(struct weir_worker *w, const struct weir_parts *ps, struct weir_list *copies, struct weir_edge **ret_edge)
+{
+    weir_list_init(copies);
+    for (size_t i = 0; i < ps->count; i++) {
+        struct weir_port *port = ps->parts[i].port;
+        for (size_t e = 0; port->edge_count > 1 && e < port->edge_count; e++) {
+            struct weir_event *copy = copy_event(w, ps->parts[i].ev);
+            if (copy == NULL) {
+                free_copies(w, copies);
+                *ret_edge = &port->edges[e];
+                return false;
+            }
+            copy->bytes = ps->parts[i].ev->bytes;
+            weir_list_append(copies, &copy->node);
+        }
+    }
+    return true;
+}
+
+/* Everything is reserved and made. */
+static void admit_part(struct weir_seat *from, struct weir_part *part, struct weir_list *copies)
+{
+    struct weir_worker *w = from->worker;
+    struct weir_port *port = part->port;
+    count_emitted(from, port);
+    for (size_t e = 0; e < port->edge_count; e++) {
+        struct weir_event *ev = part->ev;
+        if (port->edge_count > 1)
+            ev = WEIR_LIST_ENTRY(weir_list_take_first(copies), struct weir_event, node);
+        admit(w, w->seats[port->edges[e].target->index], ev);
+    }
+    if (port->edge_count != 1)
+        weir_event_free(w, part->ev);
+    part->ev = NULL;
+}
+
+/* The first edge without room ends it. ACCEPTED: all is reserved. */
+static enum weir_verdict reserve_all(struct weir_worker *w, struct weir_parts *ps, bool may_wait)
+{
+    for (size_t i = 0; i < ps->count; i++) {
+        for (size_t e = 0; e < ps->parts[i].port->edge_count; e++) {
+            struct weir_edge *edge = &ps->parts[i].port->edges[e];
+            enum weir_reason why;
+            enum weir_verdict v = reserve(w, &edge->target->queue, ps->parts[i].ev, &why);
+            if (v == WEIR_VERDICT_ACCEPTED)
+                continue;
+            unreserve(w, ps, i, e);
+            if (v == WEIR_VERDICT_FULL && may_wait && begin_waiting(w, ps, edge))
+                return WEIR_VERDICT_PENDING;
+            refuse_all(w, ps, edge, why);
+            return v;
+        }
+    }
+    return WEIR_VERDICT_ACCEPTED;
+}
+
+/* Whether a wait has come to its end without room. */
+static bool waited_in_vain(const struct weir_worker *w, const struct weir_parts *ps, enum weir_reason *ret_why)
+{
+    *ret_why = WEIR_REASON_TOO_LATE;
+    if (w->now_ns > ps->until_ns)
+        return true;
+    *ret_why = WEIR_REASON_LEFT;
+    for (size_t i = 0; i < ps->count; i++)
+        if (is_gone(ps->parts[i].ev))
+            return true;
+    return false;
+}
+
+enum weir_verdict weir_parts_emit(struct weir_parts *ps, bool may_wait)
+{
+    struct weir_worker *w = ps->from->worker;
+    struct weir_list copies;
+    struct weir_edge *lost;
+    enum weir_reason why;
+    if (ps->waits_for != NULL && waited_in_vain(w, ps, &why)) {
+        weir_parts_give_up(ps, why);
+        return WEIR_VERDICT_EXPIRED;
+    }
+    if (ps->waits_for != NULL)
+        stop_waiting(w, ps);
+    for (size_t i = 0; i < ps->count; i++)
+        ps->parts[i].ev->bytes = event_bytes(ps->parts[i].ev);
+    enum weir_verdict v = reserve_all(w, ps, may_wait);
+    if (v != WEIR_VERDICT_ACCEPTED)
+        return v;
+    if (!make_copies(w, ps, &copies, &lost)) {
+        unreserve(w, ps, ps->count, 0);
+        refuse_all(w, ps, lost, WEIR_REASON_NOMEM);
+        return WEIR_VERDICT_NOMEM;
+    }
+    for (size_t i = 0; i < ps->count; i++)
+        admit_part(ps->from, &ps->parts[i], &copies);
+    return WEIR_VERDICT_ACCEPTED;
+}

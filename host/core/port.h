@@ -2,10 +2,13 @@
 #ifndef WEIR_CORE_PORT_H
 #define WEIR_CORE_PORT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "core/policy.h"
+#include "core/reason.h"
 
 struct weir_event;
 struct weir_seat;
@@ -35,6 +38,7 @@ struct weir_overflow_policy {
 struct weir_edge {
     struct weir_stage *target;            /* [const] */
     struct weir_overflow_policy overflow; /* [const] the edge's own, else the target queue's */
+    _Atomic bool cycle_noted;             /* [atomic relaxed] it was logged that a call along it would wait for itself */
 };
 
 struct weir_port {
@@ -65,5 +69,28 @@ void weir_edge_lose(struct weir_worker *w, struct weir_edge *edge);
  * `em->done` tells later. Anything else: the caller owns it still. Without `em` a full `wait` queue answers FULL. A fan-out of more
  * than one edge gives every branch a copy; `ev` must then hold no request. Never waits. Worker thread. */
 enum weir_verdict weir_port_emit(struct weir_seat *from, struct weir_port *port, struct weir_event *ev, struct weir_emission *em);
+
+/* One of several events that go together, and the port it goes to. */
+struct weir_part {
+    struct weir_port *port;
+    struct weir_event *ev; /* NULL once it was given away */
+};
+
+/* Events that are all accepted or none. The emitter keeps it in place while it waits. */
+struct weir_parts {
+    struct weir_seat *from;
+    struct weir_part *parts;
+    size_t count;
+    struct weir_edge *waits_for; /* whose target had no room the last time; NULL: it does not wait */
+    uint64_t until_ns;           /* when waiting ends for those that have no deadline; 0: it has not begun */
+};
+
+/* Reserves room for every event of `ps` at all edges of its port, then gives them all away, in their order. ACCEPTED: all are given away. Else
+ * nothing was offered but to the stage that refused, which has counted it, and the caller owns all of them still. A full queue refuses whatever its
+ * policy says, but with `may_wait` an edge that says `wait` and will have room answers PENDING: nothing is reserved; the caller tries again a
+ * little later, or gives up. At most one has a request, and its port one edge. Never waits. The worker thread of `from`. */
+enum weir_verdict weir_parts_emit(struct weir_parts *ps, bool may_wait);
+/* Ends a wait (PENDING): counts the refusal, for `why`. As above. */
+void weir_parts_give_up(struct weir_parts *ps, enum weir_reason why);
 
 #endif

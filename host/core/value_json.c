@@ -1,15 +1,9 @@
 #include "core/value_json.h"
 
-#include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum {
-    DIGITS_LEAST = 15, /* of a float: what every decimal fraction of as many survives */
-    DIGITS_FULL = 17,  /* what every double survives */
-};
+#include "base/number.h"
 
 /* Where the walk is. Once something is malformed all that is still to come is null. */
 struct walk {
@@ -19,36 +13,23 @@ struct walk {
 
 static void add_uint(struct weir_strbuf *out, uint64_t u)
 {
-    char text[20];
-    size_t i = sizeof text;
-    do
-        text[--i] = (char)('0' + u % 10);
-    while ((u /= 10) != 0);
-    weir_strbuf_add(out, text + i, sizeof text - i);
+    char text[WEIR_NUMBER_MAX];
+    weir_strbuf_add(out, text, weir_number_put_uint(text, u));
 }
 
 static void add_int(struct weir_strbuf *out, int64_t i)
 {
-    if (i < 0)
-        weir_strbuf_addc(out, '-');
-    add_uint(out, i < 0 ? 0 - (uint64_t)i : (uint64_t)i);
+    char text[WEIR_NUMBER_MAX];
+    weir_strbuf_add(out, text, weir_number_put_int(text, i));
 }
 
 static void add_float(struct weir_strbuf *out, double d)
 {
-    char text[40];
-    if (!isfinite(d)) {
+    char text[WEIR_NUMBER_MAX];
+    if (isfinite(d))
+        weir_strbuf_add(out, text, weir_number_put_float(text, d));
+    else
         weir_strbuf_adds(out, "null");
-        return;
-    }
-    for (int digits = DIGITS_LEAST; digits <= DIGITS_FULL; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, d);
-        if (strtod(text, NULL) == d)
-            break;
-    }
-    weir_strbuf_adds(out, text);
-    if (strpbrk(text, ".e") == NULL)
-        weir_strbuf_adds(out, ".0");
 }
 
 /* Reads a big-endian number of `bytes` bytes. false: there are not so many left. */

@@ -273,7 +273,7 @@ static void cancel_all(struct weir_worker *w)
 
 static bool nothing_left(const struct weir_worker *w)
 {
-    if (!weir_list_empty(&w->outbound) || !weir_list_empty(&w->waits) || !sources_idle(w))
+    if (!weir_list_empty(&w->outbound) || !weir_list_empty(&w->waits) || w->replies > 0 || !sources_idle(w))
         return false;
     for (size_t i = 0; i < w->graph->stage_count; i++)
         if (w->seats[i]->running > 0 || w->seats[i]->lane.count > 0 || atomic_load_explicit(&w->seats[i]->unfinished, memory_order_relaxed) > 0)

@@ -87,6 +87,7 @@ struct weir_worker {
     struct weir_list aside;     /* of struct weir_aside: oldest first */
     struct weir_list services;  /* of struct weir_service */
     struct weir_list waits;     /* of struct weir_waiter, whose emissions this worker made */
+    size_t replies;             /* answers that calls of this worker wait for, or that are on their way here (core/reply.h) */
     uv_timer_t wait_timer;
     uv_prepare_t before_poll;
     uint64_t polled_ms;         /* the loop's time when the worker looked for work a last time */

@@ -23,7 +23,8 @@ static enum weir_cut frame(const char *data, size_t len, size_t all, size_t *use
 
 /* ---- lines ---- */
 
-static enum weir_cut whole_line(struct weir_cutter *c, const char *data, size_t len, size_t all, size_t *used, struct weir_cut_frame *ret)
+static enum weir_cut whole_line(struct weir_cutter *c, const char *data, size_t len, size_t all, size_t *used,
+                                struct weir_cut_frame *ret)
 {
     bool skipped = c->skipping;
     c->skipping = false;
@@ -41,9 +42,11 @@ static enum weir_cut whole_line(struct weir_cutter *c, const char *data, size_t 
     return frame(data, len, all, used, ret);
 }
 
-static enum weir_cut next_line(struct weir_cutter *c, const char *data, size_t len, bool last, size_t *used, struct weir_cut_frame *ret)
+static enum weir_cut next_line(struct weir_cutter *c, const char *data, size_t len, bool last, size_t *used,
+                               struct weir_cut_frame *ret)
 {
-    const char *end = len > c->scanned ? memchr(data + c->scanned, c->framing.delimiter, len - c->scanned) : NULL;
+    const char *end =
+        len > c->scanned ? memchr(data + c->scanned, c->framing.delimiter, len - c->scanned) : NULL;
     if (end != NULL)
         return whole_line(c, data, (size_t)(end - data), (size_t)(end - data) + 1, used, ret);
     if (last && (len > 0 || c->skipping))
@@ -61,7 +64,8 @@ static enum weir_cut next_line(struct weir_cutter *c, const char *data, size_t l
 
 /* ---- lengths ---- */
 
-static enum weir_cut next_length(struct weir_cutter *c, const char *data, size_t len, bool last, size_t *used, struct weir_cut_frame *ret)
+static enum weir_cut next_length(struct weir_cutter *c, const char *data, size_t len, bool last, size_t *used,
+                                 struct weir_cut_frame *ret)
 {
     const struct weir_framing *f = &c->framing;
     if (c->skip > 0) {
@@ -85,10 +89,12 @@ static enum weir_cut next_length(struct weir_cutter *c, const char *data, size_t
         *used = last ? len : 0;
         return last ? WEIR_CUT_OVERLONG : WEIR_CUT_MORE;
     }
-    return keeps_header ? frame(data, all, all, used, ret) : frame(data + f->header, (size_t)body, all, used, ret);
+    return keeps_header ? frame(data, all, all, used, ret)
+                        : frame(data + f->header, (size_t)body, all, used, ret);
 }
 
-enum weir_cut weir_cutter_next(struct weir_cutter *c, const char *data, size_t len, bool last, size_t *used, struct weir_cut_frame *ret)
+enum weir_cut weir_cutter_next(struct weir_cutter *c, const char *data, size_t len, bool last, size_t *used,
+                               struct weir_cut_frame *ret)
 {
     *used = 0;
     switch (c->framing.kind) {

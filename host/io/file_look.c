@@ -92,7 +92,8 @@ static int open_if(int dir, const char *name, uint64_t dev, uint64_t ino)
 static DIR *open_folder_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    char *folder = slash == NULL ? weir_strdup(".") : weir_strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    char *folder =
+        slash == NULL ? weir_strdup(".") : weir_strndup(path, slash == path ? 1 : (size_t)(slash - path));
     DIR *dir = folder != NULL ? opendir(folder) : NULL;
     weir_free(folder);
     return dir;

@@ -1,5 +1,6 @@
-/* io/file_look.h - what the source `file` asks of the file system. Everything here may wait for a disk: called in libuv's threads, and
- * by the control thread before the host runs. No state; a structure is its caller's. */
+/* io/file_look.h - what the source `file` asks of the file system. Everything here may wait for a disk:
+ * called in libuv's threads, and by the control thread before the host runs. No state; a structure is its
+ * caller's. */
 #ifndef WEIR_IO_FILE_LOOK_H
 #define WEIR_IO_FILE_LOOK_H
 
@@ -9,7 +10,8 @@
 
 #include "base/err.h"
 
-/* A file by what it is, whatever it is called. The head tells it from a later file that was given its number. */
+/* A file by what it is, whatever it is called. The head tells it from a later file that was given its number.
+ */
 enum { WEIR_FILE_HEAD_MAX = 128 };
 
 struct weir_file_head {
@@ -31,12 +33,13 @@ struct weir_file_list {
 
 /* Whether there is a wildcard in it. */
 bool weir_file_is_pattern(const char *path);
-/* The regular files that the patterns name now. A pattern that names none is no error. NOMEM; the list is to be freed whatever came of it. */
+/* The regular files that the patterns name now. A pattern that names none is no error. NOMEM; the list is to
+ * be freed whatever came of it. */
 int weir_file_list_fill(struct weir_file_list *list, const char *const *patterns, size_t count);
 void weir_file_list_fini(struct weir_file_list *list);
 
-/* Opens the file that is called `path`, if it is (dev, ino) still; else the one in the same folder that is. A descriptor, or -errno: -ENOENT
- * when there is none. */
+/* Opens the file that is called `path`, if it is (dev, ino) still; else the one in the same folder that is. A
+ * descriptor, or -errno: -ENOENT when there is none. */
 int weir_file_open(const char *path, uint64_t dev, uint64_t ino);
 
 /* One read. `data`, `room`, `offset`, `fd` and `head` are given; the rest comes back. */

@@ -3,22 +3,26 @@
 #include <string.h>
 #include <uv.h>
 
+#include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "core/worker.h"
 #include "io/file_state.h"
+#include "io/handover.h"
 
 struct weir_file_saver {
     const char *path, *stage; /* [const] the creator's */
     void (*saved)(void *arg, int error);
     void *arg;
-    struct weir_strbuf text;  /* the thread's while it writes */
+    struct weir_strbuf text; /* the thread's while it writes */
     uv_work_t work;
-    int error;                /* of the last write */
+    struct weir_handover handover; /* of `text` and `error` */
+    int error;                     /* of the last write */
     bool writing, told;
 };
 
-struct weir_file_saver *weir_file_saver_create(const char *path, const char *stage, void (*saved)(void *arg, int error), void *arg)
+struct weir_file_saver *weir_file_saver_create(const char *path, const char *stage,
+                                               void (*saved)(void *arg, int error), void *arg)
 {
     struct weir_file_saver *s = weir_calloc(1, sizeof *s);
     if (s == NULL)
@@ -27,7 +31,6 @@ struct weir_file_saver *weir_file_saver_create(const char *path, const char *sta
     s->stage = stage;
     s->saved = saved;
     s->arg = arg;
-    s->work.data = s;
     weir_strbuf_init(&s->text);
     return s;
 }
@@ -39,17 +42,21 @@ struct weir_strbuf *weir_file_saver_begin(struct weir_file_saver *s)
 
 static void on_work(uv_work_t *work)
 {
-    struct weir_file_saver *s = work->data;
+    struct weir_file_saver *s = WEIR_LIST_ENTRY(work, struct weir_file_saver, work);
+    weir_handover_take(&s->handover);
     s->error = -weir_file_state_write(s->path, s->text.data, s->text.len);
+    weir_handover_give(&s->handover);
 }
 
 static void on_done(uv_work_t *work, int status)
 {
-    struct weir_file_saver *s = work->data;
+    struct weir_file_saver *s = WEIR_LIST_ENTRY(work, struct weir_file_saver, work);
+    weir_handover_take(&s->handover);
     (void)status; /* it is never cancelled */
     s->writing = false;
     if (s->error != 0 && !s->told)
-        weir_log(WEIR_LOG_ERROR, "file", NULL, "stage '%s': the positions can't be written to %s: %s; it is tried again", s->stage, s->path,
+        weir_log(WEIR_LOG_ERROR, "file", NULL,
+                 "stage '%s': the positions can't be written to %s: %s; it is tried again", s->stage, s->path,
                  strerror(s->error));
     s->told = s->error != 0;
     s->saved(s->arg, s->error);
@@ -60,6 +67,7 @@ void weir_file_saver_write(struct weir_file_saver *s, struct weir_worker *w)
     if (s->text.failed)
         return;
     s->writing = true;
+    weir_handover_give(&s->handover);
     uv_queue_work(&w->loop, &s->work, on_work, on_done); /* fails only without a function */
 }
 

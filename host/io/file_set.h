@@ -1,6 +1,7 @@
-/* io/file_set.h - the files that a source reads: which there are, whose turn it is, what rotation did to them, and how far they have been
- * read. Looks at folders when inotify (uv_fs_event) tells of a change there, and every `poll` in any case.
- * Owner: the source's instance. Threads: the worker's; all that may wait for a disk is done by libuv's. */
+/* io/file_set.h - the files that a source reads: which there are, whose turn it is, what rotation did to
+ * them, and how far they have been read. Looks at folders when inotify (uv_fs_event) tells of a change there,
+ * and every `poll` in any case. Owner: the source's instance. Threads: the worker's; all that may wait for a
+ * disk is done by libuv's. */
 #ifndef WEIR_IO_FILE_SET_H
 #define WEIR_IO_FILE_SET_H
 
@@ -22,14 +23,14 @@ struct weir_file_settings { /* [const] once opened */
     const char *const *patterns;
     size_t pattern_count;
     struct weir_framing framing;
-    bool whole;            /* each file once, in order, to its end; else they are followed */
-    bool from_end;         /* files of the first look: only what is added to them */
-    bool with_path;        /* the events are {path, line, offset} */
-    bool stop_when_done;   /* whole: the host ends with the last file */
+    bool whole;          /* each file once, in order, to its end; else they are followed */
+    bool from_end;       /* files of the first look: only what is added to them */
+    bool with_path;      /* the events are {path, line, offset} */
+    bool stop_when_done; /* whole: the host ends with the last file */
     uint64_t poll_ns, rotate_wait_ns;
     uint64_t flush_after_ns; /* 0: never */
     size_t max_open;
-    const char *state;     /* path; NULL: positions are not kept */
+    const char *state; /* path; NULL: positions are not kept */
 };
 
 struct weir_file_totals { /* [atomic relaxed] */
@@ -39,11 +40,12 @@ struct weir_file_totals { /* [atomic relaxed] */
 };
 
 /* `settings` and `totals` outlive it. Before the worker runs. */
-int weir_file_set_create(const struct weir_file_settings *settings, struct weir_file_totals *totals, struct weir_seat *seat,
-                         struct weir_file_set **ret, struct weir_err *reterr);
-/* Begins with the files of the first look and the positions kept before; `had_state`: there was a state file. Both are borrowed. */
-int weir_file_set_start(struct weir_file_set *s, const struct weir_file_list *found, const struct weir_file_state *kept, bool had_state,
-                        struct weir_err *reterr);
+int weir_file_set_create(const struct weir_file_settings *settings, struct weir_file_totals *totals,
+                         struct weir_seat *seat, struct weir_file_set **ret, struct weir_err *reterr);
+/* Begins with the files of the first look and the positions kept before; `had_state`: there was a state file.
+ * Both are borrowed. */
+int weir_file_set_start(struct weir_file_set *s, const struct weir_file_list *found,
+                        const struct weir_file_state *kept, bool had_state, struct weir_err *reterr);
 /* Reads and sends nothing more, but for events that wait. */
 void weir_file_set_stop(struct weir_file_set *s);
 bool weir_file_set_idle(const struct weir_file_set *s);

@@ -34,9 +34,13 @@ static const struct weir_option options_of_file[] = {
      .type = WEIR_OPTION_ENUM,
      .fallback = "end",
      .words = from_words,
-     .text = "tail: start or end: where files begin that are there when it starts for the first time; later ones are read from their start"},
+     .text = "tail: start or end: where files begin that are there when it starts for the first time; later "
+             "ones are read from their start"},
     WEIR_FRAMING_OPTIONS,
-    {.name = "with_path", .type = WEIR_OPTION_BOOL, .fallback = "false", .text = "the events are {path, line, offset} instead of the line alone"},
+    {.name = "with_path",
+     .type = WEIR_OPTION_BOOL,
+     .fallback = "false",
+     .text = "the events are {path, line, offset} instead of the line alone"},
     {.name = "poll",
      .type = WEIR_OPTION_DURATION,
      .fallback = "1s",
@@ -50,9 +54,17 @@ static const struct weir_option options_of_file[] = {
     {.name = "flush_after",
      .type = WEIR_OPTION_DURATION,
      .min = WEIR_NS_PER_MS,
-     .text = "tail, lines: a last line without its end is an event when nothing was added for so long; never unless given"},
-    {.name = "max_open", .type = WEIR_OPTION_INT, .fallback = "512", .min = 1, .max = 1000000, .text = "files open at once; others wait their turn"},
-    {.name = "state", .type = WEIR_OPTION_PATH, .text = "a file in which positions are kept over restarts; none unless given"},
+     .text = "tail, lines: a last line without its end is an event when nothing was added for so long; never "
+             "unless given"},
+    {.name = "max_open",
+     .type = WEIR_OPTION_INT,
+     .fallback = "512",
+     .min = 1,
+     .max = 1000000,
+     .text = "files open at once; others wait their turn"},
+    {.name = "state",
+     .type = WEIR_OPTION_PATH,
+     .text = "a file in which positions are kept over restarts; none unless given"},
     {.name = "stop_when_done",
      .type = WEIR_OPTION_BOOL,
      .fallback = "true",
@@ -65,7 +77,8 @@ static void check_tail_only(const struct weir_conf *options, struct weir_problem
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (weir_conf_option_given(options, names[i]))
             weir_problems_error(problems, weir_conf_mark(weir_conf_get(options, names[i])),
-                                "'%s' has no meaning with 'mode: whole', which reads each file once", names[i]);
+                                "'%s' has no meaning with 'mode: whole', which reads each file once",
+                                names[i]);
 }
 
 static void check(const struct weir_conf *options, struct weir_problems *problems)
@@ -80,7 +93,8 @@ static void check(const struct weir_conf *options, struct weir_problems *problem
     if (weir_framing_from_options(options, &framing, &err) < 0)
         weir_problems_error(problems, weir_conf_mark(options), "%s", err.text);
     else if (framing.kind != WEIR_FRAMING_LINE && weir_conf_option_given(options, "flush_after"))
-        weir_problems_error(problems, weir_conf_mark(weir_conf_get(options, "flush_after")), "'flush_after' is for lines only");
+        weir_problems_error(problems, weir_conf_mark(weir_conf_get(options, "flush_after")),
+                            "'flush_after' is for lines only");
     if (weir_conf_option_enum(options, "mode") == WHOLE)
         check_tail_only(options, problems);
     else if (weir_conf_option_given(options, "stop_when_done"))
@@ -99,13 +113,13 @@ const struct weir_app_type weir_file_source_type = {
 };
 
 struct maker {
-    struct weir_stage *stage;            /* [const] */
-    struct weir_file_settings settings;  /* [const] */
-    const char **patterns;               /* [const] */
+    struct weir_stage *stage;           /* [const] */
+    struct weir_file_settings settings; /* [const] */
+    const char **patterns;              /* [const] */
     struct weir_file_totals totals;
-    struct weir_file_list found;         /* [const] by the first look */
-    struct weir_file_state kept;         /* [const] */
-    bool had_state;                      /* [const] */
+    struct weir_file_list found; /* [const] by the first look */
+    struct weir_file_state kept; /* [const] */
+    bool had_state;              /* [const] */
 };
 
 struct instance {
@@ -178,10 +192,15 @@ static void stats(void *self, struct weir_strbuf *out)
     const struct {
         const char *name;
         _Atomic uint64_t *count;
-    } counts[] = {{"files", &t->files}, {"open", &t->open}, {"rotated", &t->rotated}, {"truncated", &t->truncated}, {"errors", &t->errors}};
+    } counts[] = {{"files", &t->files},
+                  {"open", &t->open},
+                  {"rotated", &t->rotated},
+                  {"truncated", &t->truncated},
+                  {"errors", &t->errors}};
     weir_intake_counts_print(&t->intake, out);
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
-        weir_strbuf_addf(out, ",\"%s\":%" PRIu64, counts[i].name, atomic_load_explicit(counts[i].count, memory_order_relaxed));
+        weir_strbuf_addf(out, ",\"%s\":%" PRIu64, counts[i].name,
+                         atomic_load_explicit(counts[i].count, memory_order_relaxed));
 }
 
 static void destroy_maker(void *self)
@@ -204,7 +223,8 @@ static int read_options(struct maker *k, const struct weir_conf *options, struct
     if (k->patterns == NULL)
         return weir_err_set(reterr, WEIR_E_NOMEM, "stage '%s': out of memory", k->stage->name);
     for (size_t i = 0; i < s->pattern_count; i++)
-        k->patterns[i] = one ? weir_conf_option_string(options, "path") : weir_conf_option_list_at(options, "paths", i);
+        k->patterns[i] =
+            one ? weir_conf_option_string(options, "path") : weir_conf_option_list_at(options, "paths", i);
     s->patterns = k->patterns;
     s->whole = weir_conf_option_enum(options, "mode") == WHOLE;
     s->from_end = weir_conf_option_enum(options, "from") == END;
@@ -224,15 +244,17 @@ static int check_there(const struct maker *k, struct weir_err *reterr)
     for (size_t i = 0; i < k->settings.pattern_count; i++) {
         const char *path = k->patterns[i];
         if (k->settings.whole && !weir_file_is_pattern(path) && access(path, R_OK) != 0)
-            return weir_err_set(reterr, WEIR_E_IO, "stage '%s': %s: %s", k->stage->name, path, strerror(errno));
+            return weir_err_set(reterr, WEIR_E_IO, "stage '%s': %s: %s", k->stage->name, path,
+                                strerror(errno));
     }
     if (k->found.count == 0)
-        weir_log(WEIR_LOG_INFO, "file", NULL, "stage '%s': there is no file yet: %s%s", k->stage->name, k->patterns[0],
-                 k->settings.pattern_count > 1 ? " …" : "");
+        weir_log(WEIR_LOG_INFO, "file", NULL, "stage '%s': there is no file yet: %s%s", k->stage->name,
+                 k->patterns[0], k->settings.pattern_count > 1 ? " …" : "");
     return WEIR_OK;
 }
 
-/* Reads the positions, and writes them right away: a place that can't be written to is a mistake to be told at the start. */
+/* Reads the positions, and writes them right away: a place that can't be written to is a mistake to be told
+ * at the start. */
 static int open_state(struct maker *k, struct weir_err *reterr)
 {
     struct weir_err why;
@@ -247,13 +269,13 @@ static int open_state(struct maker *k, struct weir_err *reterr)
     rc = text.failed || !k->had_state ? 0 : weir_file_state_write(k->settings.state, text.data, text.len);
     weir_strbuf_fini(&text);
     if (rc < 0)
-        return weir_err_set(reterr, WEIR_E_IO, "stage '%s': the positions can't be written to %s: %s", k->stage->name, k->settings.state,
-                            strerror(-rc));
+        return weir_err_set(reterr, WEIR_E_IO, "stage '%s': the positions can't be written to %s: %s",
+                            k->stage->name, k->settings.state, strerror(-rc));
     return WEIR_OK;
 }
 
-int weir_file_source_open(struct weir_stage *stage, const struct weir_conf *options, struct weir_source_maker *ret, char *bound,
-                          size_t size, struct weir_err *reterr)
+int weir_file_source_open(struct weir_stage *stage, const struct weir_conf *options,
+                          struct weir_source_maker *ret, char *bound, size_t size, struct weir_err *reterr)
 {
     (void)bound; /* it has no address */
     (void)size;

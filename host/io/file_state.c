@@ -51,11 +51,13 @@ static int write_all(int fd, const char *text, size_t len)
     return fsync(fd) == 0 ? 0 : -errno;
 }
 
-/* So that the new name is on the disk, too. Not all file systems can: what is lost then is the newest position only. */
+/* So that the new name is on the disk, too. Not all file systems can: what is lost then is the newest
+ * position only. */
 static void sync_folder(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    char *folder = slash == NULL ? weir_strdup(".") : weir_strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    char *folder =
+        slash == NULL ? weir_strdup(".") : weir_strndup(path, slash == path ? 1 : (size_t)(slash - path));
     int fd = folder != NULL ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     if (fd >= 0) {
         (void)fsync(fd);
@@ -69,7 +71,8 @@ int weir_file_state_write(const char *path, const char *text, size_t len)
     char *fresh = weir_asprintf("%s.new", path);
     if (fresh == NULL)
         return -ENOMEM;
-    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640), rc = fd < 0 ? -errno : write_all(fd, text, len);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640),
+        rc = fd < 0 ? -errno : write_all(fd, text, len);
     if (fd >= 0 && close(fd) != 0 && rc == 0)
         rc = -errno;
     if (rc == 0 && rename(fresh, path) != 0)
@@ -131,8 +134,8 @@ static char *read_path(const char *s)
 static int read_line(struct weir_file_state *state, const char *s)
 {
     struct weir_file_position p = {.path = NULL};
-    if ((s = read_number(s, &p.dev)) == NULL || (s = read_number(s, &p.ino)) == NULL || (s = read_number(s, &p.offset)) == NULL ||
-        (s = read_head(s, &p.head)) == NULL || *s == '\0')
+    if ((s = read_number(s, &p.dev)) == NULL || (s = read_number(s, &p.ino)) == NULL ||
+        (s = read_number(s, &p.offset)) == NULL || (s = read_head(s, &p.head)) == NULL || *s == '\0')
         return WEIR_E_CONFIG;
     if (state->count == state->room) {
         size_t room = state->room == 0 ? 16 : state->room * 2;
@@ -167,7 +170,8 @@ static int parse(const char *path, char *text, struct weir_file_state *state, st
     if (rc == WEIR_E_NOMEM)
         return weir_err_set(reterr, rc, "%s: out of memory", path);
     if (rc < 0)
-        return weir_err_set(reterr, rc, "%s:%zu: this is no list of file positions; remove it to begin anew", path, number);
+        return weir_err_set(reterr, rc, "%s:%zu: this is no list of file positions; remove it to begin anew",
+                            path, number);
     return WEIR_OK;
 }
 

@@ -1,9 +1,11 @@
 /* io/file_state.h - how far files have been read, kept in a file over restarts: one line each,
  *
  *     weir file positions 1
- *     DEV INO OFFSET HEAD PATH       HEAD: the file's first bytes in hex, or -; PATH: '\\' and line breaks written as \\ and \n
+ *     DEV INO OFFSET HEAD PATH       HEAD: the file's first bytes in hex, or -; PATH: '\\' and line breaks
+ * written as \\ and \n
  *
- * Writing replaces the file whole, so that a crash leaves the old or the new one. May wait for a disk: as io/file_look.h. */
+ * Writing replaces the file whole, so that a crash leaves the old or the new one. May wait for a disk: as
+ * io/file_look.h. */
 #ifndef WEIR_IO_FILE_STATE_H
 #define WEIR_IO_FILE_STATE_H
 
@@ -25,8 +27,8 @@ struct weir_file_state {
     size_t count, room;
 };
 
-/* Reads `path`; one that is not there is an empty one, and NOTFOUND says so. CONFIG: it is no such file, and the text names the line.
- * The state is to be freed whatever came of it. */
+/* Reads `path`; one that is not there is an empty one, and NOTFOUND says so. CONFIG: it is no such file, and
+ * the text names the line. The state is to be freed whatever came of it. */
 int weir_file_state_read(const char *path, struct weir_file_state *ret, struct weir_err *reterr);
 void weir_file_state_fini(struct weir_file_state *state);
 

@@ -16,9 +16,9 @@ static struct weir_worker *worker_of(const struct weir_tail *t)
     return t->intake.feed.seat->worker;
 }
 
-struct weir_tail *weir_tail_create(const struct weir_file_seen *seen, uint64_t offset, const struct weir_intake_ops *ops,
-                                   struct weir_intake_counts *counts, struct weir_seat *seat, const struct weir_framing *framing,
-                                   bool tracks)
+struct weir_tail *weir_tail_create(const struct weir_file_seen *seen, uint64_t offset,
+                                   const struct weir_intake_ops *ops, struct weir_intake_counts *counts,
+                                   struct weir_seat *seat, const struct weir_framing *framing, bool tracks)
 {
     struct weir_tail *t = weir_calloc(1, sizeof *t);
     if (t == NULL)
@@ -69,11 +69,8 @@ void weir_tail_destroy(struct weir_tail *t)
 
 /* ---- reading ---- */
 
-/* In one of libuv's threads. */
-static void on_work(uv_work_t *work)
+static void read_chunk(const struct weir_tail *t, struct weir_file_chunk *c)
 {
-    struct weir_tail *t = work->data;
-    struct weir_file_chunk *c = &t->chunk;
     if (c->fd < 0) {
         int fd = weir_file_open(t->job_path, t->dev, t->ino);
         if (fd < 0) {
@@ -87,10 +84,20 @@ static void on_work(uv_work_t *work)
     weir_file_read(c);
 }
 
+/* In one of libuv's threads. */
+static void on_work(uv_work_t *work)
+{
+    struct weir_tail *t = WEIR_LIST_ENTRY(work, struct weir_tail, work);
+    weir_handover_take(&t->handover);
+    read_chunk(t, &t->chunk);
+    weir_handover_give(&t->handover);
+}
+
 static void on_done(uv_work_t *work, int status)
 {
-    struct weir_tail *t = work->data;
+    struct weir_tail *t = WEIR_LIST_ENTRY(work, struct weir_tail, work);
     (void)status; /* it is never cancelled */
+    weir_handover_take(&t->handover);
     weir_free(t->job_path);
     t->job_path = NULL;
     t->fd = t->chunk.fd;
@@ -116,7 +123,7 @@ int weir_tail_read(struct weir_tail *t, void (*done)(struct weir_tail *t))
     t->state = WEIR_TAIL_READING;
     t->again = false;
     t->checked = t->gone || t->next != NULL;
-    t->work.data = t;
+    weir_handover_give(&t->handover);
     uv_queue_work(&worker_of(t)->loop, &t->work, on_work, on_done); /* fails only without a function */
     return WEIR_OK;
 }
@@ -154,7 +161,8 @@ void weir_tail_sweep(struct weir_tail *t, bool (*frozen)(void *arg), void *arg)
 {
     while (t->sent_count > 0) {
         struct weir_tail_sent *s = &t->sent[t->sent_first];
-        if (atomic_load_explicit(&s->blob->refs, memory_order_acquire) > 1 || frozen(arg)) /* in this order: a drop is seen with its cause */
+        if (atomic_load_explicit(&s->blob->refs, memory_order_acquire) > 1 ||
+            frozen(arg)) /* in this order: a drop is seen with its cause */
             return;
         t->ended_to = s->end;
         weir_blob_unref(s->blob);
@@ -165,7 +173,8 @@ void weir_tail_sweep(struct weir_tail *t, bool (*frozen)(void *arg), void *arg)
 
 uint64_t weir_tail_position(const struct weir_tail *t)
 {
-    bool all = t->sent_count == 0 && !t->lost_track && !weir_feed_waiting(&t->intake.feed) && !t->intake.resend;
+    bool all =
+        t->sent_count == 0 && !t->lost_track && !weir_feed_waiting(&t->intake.feed) && !t->intake.resend;
     return all ? t->intake.offset : t->ended_to;
 }
 

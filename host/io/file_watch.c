@@ -27,7 +27,8 @@ struct weir_file_watch {
     bool full; /* was told */
 };
 
-struct weir_file_watch *weir_file_watch_create(struct weir_worker *w, void (*changed)(void *arg, const char *path), void *arg)
+struct weir_file_watch *weir_file_watch_create(struct weir_worker *w,
+                                               void (*changed)(void *arg, const char *path), void *arg)
 {
     struct weir_file_watch *fw = weir_calloc(1, sizeof *fw);
     if (fw == NULL)
@@ -47,7 +48,9 @@ static void on_event(uv_fs_event_t *handle, const char *name, int events, int st
         fw->changed(fw->arg, NULL);
         return;
     }
-    char *path = f->path[0] == '\0' ? weir_strdup(name) : weir_asprintf("%s%s%s", f->path, strcmp(f->path, "/") == 0 ? "" : "/", name);
+    char *path = f->path[0] == '\0'
+                     ? weir_strdup(name)
+                     : weir_asprintf("%s%s%s", f->path, strcmp(f->path, "/") == 0 ? "" : "/", name);
     fw->changed(fw->arg, path); /* NULL: no memory: looking finds it, too */
     weir_free(path);
 }
@@ -83,7 +86,8 @@ static void add(struct weir_file_watch *fw, char *path)
     uv_fs_event_init(&fw->worker->loop, &f->handle);
     int rc = uv_fs_event_start(&f->handle, on_event, path[0] == '\0' ? "." : path, 0);
     if (rc < 0) {
-        weir_log(WEIR_LOG_DEBUG, "file", NULL, "%s: can't be watched (%s): it is looked at instead", path, uv_strerror(rc));
+        weir_log(WEIR_LOG_DEBUG, "file", NULL, "%s: can't be watched (%s): it is looked at instead", path,
+                 uv_strerror(rc));
         uv_close((uv_handle_t *)&f->handle, free_folder);
         return;
     }
@@ -94,12 +98,14 @@ static void add(struct weir_file_watch *fw, char *path)
 void weir_file_watch_folder_of(struct weir_file_watch *fw, const char *path)
 {
     const char *slash = strrchr(path, '/');
-    char *folder = slash == NULL ? weir_strdup("") : weir_strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    char *folder =
+        slash == NULL ? weir_strdup("") : weir_strndup(path, slash == path ? 1 : (size_t)(slash - path));
     if (folder == NULL || weir_file_is_pattern(folder) || is_watched(fw, folder)) {
         weir_free(folder);
     } else if (fw->count == FOLDERS_MAX) {
         if (!fw->full)
-            weir_log(WEIR_LOG_INFO, "file", NULL, "%d folders are watched; others are looked at from time to time", FOLDERS_MAX);
+            weir_log(WEIR_LOG_INFO, "file", NULL,
+                     "%d folders are watched; others are looked at from time to time", FOLDERS_MAX);
         fw->full = true;
         weir_free(folder);
     } else {

@@ -1,6 +1,7 @@
-/* Two ways to go. With a rate it is a load that does not care: what the queue behind it refuses is lost, and when it waits (overflow: wait)
- * or the process was stopped, it catches up with the last CATCH_UP_NS at most. Without one it gives what the graph takes: a refused event is
- * made again a little later, so that `count` events really go in.
+/* Two ways to go. With a rate it is a load that does not care: what the queue behind it refuses is lost, and
+ * when it waits (overflow: wait) or the process was stopped, it catches up with the last CATCH_UP_NS at most.
+ * Without one it gives what the graph takes: a refused event is made again a little later, so that `count`
+ * events really go in.
  *
  *   rate > 0:  weir_timer, each TICK_NS at the most: as many events as are due by now
  *   rate 0:    a piece of work that gives way after each BURST (weir_worker_set_aside) */
@@ -12,7 +13,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
 #include "config/conf.h"
@@ -33,16 +33,28 @@ static const struct weir_option options_of_generator[] = {
      .min = 0,
      .max = 100000000,
      .text = "events per second; 0: as fast as the graph takes them"},
-    {.name = "count", .type = WEIR_OPTION_INT, .fallback = "0", .min = 0, .text = "how many in all; 0: without end"},
-    {.name = "value", .type = WEIR_OPTION_ANY, .text = "the value of each event, the same for all; {n} is not replaced in it"},
+    {.name = "count",
+     .type = WEIR_OPTION_INT,
+     .fallback = "0",
+     .min = 0,
+     .text = "how many in all; 0: without end"},
+    {.name = "value",
+     .type = WEIR_OPTION_ANY,
+     .text = "the value of each event, the same for all; {n} is not replaced in it"},
     {.name = "template",
      .type = WEIR_OPTION_ANY,
-     .text = "the value of each event, with its number (from 1) for {n} in strings; {n} alone is the number itself"},
-    {.name = "bytes", .type = WEIR_OPTION_SIZE, .min = 0, .max = 8 << 20, .text = "the value is a string of that size"},
+     .text = "the value of each event, with its number (from 1) for {n} in strings; {n} alone is the number "
+             "itself"},
+    {.name = "bytes",
+     .type = WEIR_OPTION_SIZE,
+     .min = 0,
+     .max = 8 << 20,
+     .text = "the value is a string of that size"},
     {.name = "stop_when_done",
      .type = WEIR_OPTION_BOOL,
      .fallback = "false",
-     .text = "when the queue behind it has taken the last event, the host finishes what is in flight and ends"},
+     .text =
+         "when the queue behind it has taken the last event, the host finishes what is in flight and ends"},
 };
 
 static void check(const struct weir_conf *options, struct weir_problems *problems)
@@ -54,15 +66,17 @@ static void check(const struct weir_conf *options, struct weir_problems *problem
         if (c == NULL)
             continue;
         if (first != NULL)
-            weir_problems_error(problems, weir_conf_mark(c), "'%s' can't be had together with '%s': both say what the events hold", kinds[i],
-                                first);
+            weir_problems_error(problems, weir_conf_mark(c),
+                                "'%s' can't be had together with '%s': both say what the events hold",
+                                kinds[i], first);
         first = kinds[i];
         if (i < 2)
             weir_source_value_check(c, kinds[i], problems);
     }
     const struct weir_conf *t = weir_conf_option_any(options, "template");
     if (t != NULL && !weir_source_value_numbered(t))
-        weir_problems_warn(problems, weir_conf_mark(t), "there is no {n} in 'template': all events are alike, as with 'value'");
+        weir_problems_warn(problems, weir_conf_mark(t),
+                           "there is no {n} in 'template': all events are alike, as with 'value'");
     if (weir_conf_option_bool(options, "stop_when_done") && weir_conf_option_int(options, "count") == 0)
         weir_problems_error(problems, weir_conf_mark(weir_conf_get(options, "stop_when_done")),
                             "'stop_when_done' needs a 'count': without one it is never done");
@@ -78,12 +92,12 @@ const struct weir_app_type weir_generator_source_type = {
 };
 
 struct maker {
-    struct weir_stage *stage;          /* [const] */
-    uint64_t rate, total;              /* [const] 0: without limit */
-    const struct weir_conf *template;  /* [const] NULL: `fixed` or a number */
-    struct weir_value fixed;           /* [const] with has_fixed */
-    bool has_fixed;                    /* [const] else {n=} */
-    bool stop_when_done;               /* [const] */
+    struct weir_stage *stage;                 /* [const] */
+    uint64_t rate, total;                     /* [const] 0: without limit */
+    const struct weir_conf *template;         /* [const] NULL: `fixed` or a number */
+    struct weir_value fixed;                  /* [const] with has_fixed */
+    bool has_fixed;                           /* [const] else {n=} */
+    bool stop_when_done;                      /* [const] */
     _Atomic uint64_t made, refused, left_out; /* [atomic relaxed] */
 };
 
@@ -140,7 +154,8 @@ static bool make_value(struct instance *in, struct weir_value *ret)
         *ret = weir_value_ref(k->fixed);
         return true;
     }
-    return k->template != NULL ? weir_source_value_conf(k->template, &number, &in->scratch, ret) : make_numbered((uint64_t)number, ret);
+    return k->template != NULL ? weir_source_value_conf(k->template, &number, &in->scratch, ret)
+                               : make_numbered((uint64_t)number, ret);
 }
 
 /* Whether it was taken; one that waits is. */
@@ -179,7 +194,7 @@ static void settle(struct instance *in)
 static void set_timer(struct instance *in, uint64_t due_ns)
 {
     if (weir_timer_set(worker_of(in), &in->timer, due_ns) < 0)
-        weir_log(WEIR_LOG_ERROR, "generator", NULL, "stage '%s': no memory for its timer: it makes no more events", in->maker->stage->name);
+        weir_worker_set_aside(worker_of(in), &in->aside); /* no memory: it asks with each turn instead */
 }
 
 /* ---- with a rate ---- */
@@ -215,7 +230,8 @@ static void run_rate(struct instance *in)
     move_base(in, now);
     uint64_t due = due_by(in, now);
     bound_backlog(in, due);
-    for (size_t i = 0; i < RATE_BURST && in->passed < due && has_more(in) && !weir_feed_waiting(&in->feed); i++) {
+    for (size_t i = 0; i < RATE_BURST && in->passed < due && has_more(in) && !weir_feed_waiting(&in->feed);
+         i++) {
         in->passed++;
         (void)send_one(in); /* refused: counted, and lost */
     }
@@ -244,7 +260,8 @@ static void run_burst(struct instance *in)
     if (taken)
         weir_worker_set_aside(worker_of(in), &in->aside);
     else
-        set_timer(in, worker_of(in)->now_ns + tick_ns); /* the queue is full: it is not asked with each turn */
+        set_timer(in,
+                  worker_of(in)->now_ns + tick_ns); /* the queue is full: it is not asked with each turn */
 }
 
 static void run(struct instance *in)
@@ -269,7 +286,8 @@ static void on_resume(struct weir_feed *f)
 {
     struct instance *in = WEIR_LIST_ENTRY(f, struct instance, feed);
     if (has_more(in))
-        weir_worker_set_aside(worker_of(in), &in->aside); /* in a turn of its own: the queue's others come first */
+        weir_worker_set_aside(worker_of(in),
+                              &in->aside); /* in a turn of its own: the queue's others come first */
     else
         settle(in);
 }
@@ -342,7 +360,8 @@ static void stats(void *self, struct weir_strbuf *out)
 {
     struct maker *k = self;
     weir_strbuf_addf(out, "\"made\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"left_out\":%" PRIu64,
-                     atomic_load_explicit(&k->made, memory_order_relaxed), atomic_load_explicit(&k->refused, memory_order_relaxed),
+                     atomic_load_explicit(&k->made, memory_order_relaxed),
+                     atomic_load_explicit(&k->refused, memory_order_relaxed),
                      atomic_load_explicit(&k->left_out, memory_order_relaxed));
 }
 
@@ -380,8 +399,9 @@ static bool read_value(struct maker *k, const struct weir_conf *options)
     return ok;
 }
 
-int weir_generator_source_open(struct weir_stage *stage, const struct weir_conf *options, struct weir_source_maker *ret, char *bound,
-                               size_t size, struct weir_err *reterr)
+int weir_generator_source_open(struct weir_stage *stage, const struct weir_conf *options,
+                               struct weir_source_maker *ret, char *bound, size_t size,
+                               struct weir_err *reterr)
 {
     (void)bound; /* it has no address */
     (void)size;

@@ -1,5 +1,5 @@
-/* io/generator_source.h - the source type `generator`: events out of nothing, for tests, benches and demonstrations. One stream in the
- * application. */
+/* io/generator_source.h - the source type `generator`: events out of nothing, for tests, benches and
+ * demonstrations. One stream in the application. */
 #ifndef WEIR_IO_GENERATOR_SOURCE_H
 #define WEIR_IO_GENERATOR_SOURCE_H
 
@@ -15,7 +15,8 @@ struct weir_stage;
 extern const struct weir_app_type weir_generator_source_type;
 
 /* As weir_source_type.open. Control thread. */
-int weir_generator_source_open(struct weir_stage *stage, const struct weir_conf *options, struct weir_source_maker *ret, char *bound,
-                               size_t size, struct weir_err *reterr);
+int weir_generator_source_open(struct weir_stage *stage, const struct weir_conf *options,
+                               struct weir_source_maker *ret, char *bound, size_t size,
+                               struct weir_err *reterr);
 
 #endif

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <strings.h>
 #include <uv.h>
 
 #include "base/list.h"
@@ -11,8 +12,6 @@
 #include "core/service.h"
 #include "core/worker.h"
 #include "io/http_client_error.h"
-
-static const long CONNECTIONS_KEPT = 256; /* idle ones, per worker */
 
 struct client {
     struct weir_service service; /* of the worker */
@@ -22,6 +21,7 @@ struct client {
     struct weir_list fetches; /* all of them */
     struct weir_list touched; /* those with news to tell */
     size_t handles;           /* of the loop, not closed yet */
+    unsigned per_host, kept;  /* its limits */
     bool telling, closing;
 };
 
@@ -36,6 +36,9 @@ struct fetch {
     size_t max_body;
     bool streamed, out_ended, paused_in, paused_out;
     bool too_large, no_memory;
+    bool head_done;  /* what comes in lines now is a trailer */
+    bool redirected; /* the head that is read leads elsewhere */
+    bool follows;    /* … and that is done */
     char error[CURL_ERROR_SIZE];
 };
 
@@ -80,6 +83,8 @@ static void finish(struct fetch *f, CURLcode result)
         weir_http_client_failed(&f->f, "TOO_LARGE", "the answer is larger than max_body");
     else if (f->no_memory)
         weir_http_client_failed(&f->f, "ENOMEM", "out of memory");
+    else if (result == CURLE_OK && !f->head_done)
+        weir_http_client_failed(&f->f, "TRUNCATED", "the server ended in the middle of its answer's head");
     else if (result != CURLE_OK)
         weir_http_client_explain(&f->f, f->easy, result, f->error);
     touch(f, WEIR_HTTP_FETCH_END);
@@ -202,6 +207,16 @@ static void init_curl(void)
     curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
+static void set_client_limits(struct client *c, unsigned per_host, unsigned kept)
+{
+    if (per_host != 0 && per_host != c->per_host)
+        curl_multi_setopt(c->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)per_host);
+    if (kept != 0 && kept != c->kept)
+        curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, (long)kept);
+    c->per_host = per_host != 0 ? per_host : c->per_host;
+    c->kept = kept != 0 ? kept : c->kept;
+}
+
 static struct client *make_client(struct weir_worker *w)
 {
     struct client *c = weir_calloc(1, sizeof *c);
@@ -223,8 +238,7 @@ static struct client *make_client(struct weir_worker *w)
     curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
     curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, on_timeout);
     curl_multi_setopt(c->multi, CURLMOPT_TIMERDATA, c);
-    curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, CONNECTIONS_KEPT);
-    curl_multi_setopt(c->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)WEIR_HTTP_FETCH_PER_HOST);
+    set_client_limits(c, WEIR_HTTP_FETCH_PER_HOST, WEIR_HTTP_FETCH_KEPT);
     c->service = (struct weir_service){.key = &client_key, .close = close_client};
     weir_service_add(w, &c->service);
     return c;
@@ -253,6 +267,23 @@ static void add_header(struct weir_strbuf *out, const char *line, size_t len)
     weir_strbuf_addc(out, '\n');
 }
 
+static void end_of_head(struct fetch *f)
+{
+    long status = 0;
+    curl_easy_getinfo(f->easy, CURLINFO_RESPONSE_CODE, &status);
+    f->f.status = (int)status;
+    if (status < 200)
+        return; /* another one follows */
+    if (f->follows && f->redirected && status >= 300 && status < 400) {
+        if (status == 303) /* whatever was asked for, the answer is to be got */
+            curl_easy_setopt(f->easy, CURLOPT_CUSTOMREQUEST, NULL);
+        return;
+    }
+    f->head_done = true;
+    if (f->streamed)
+        touch(f, WEIR_HTTP_FETCH_HEAD);
+}
+
 /* One line of the head, its end included; the status line begins a head anew (after a redirect, or 100). */
 static size_t on_header(char *line, size_t size, size_t count, void *arg)
 {
@@ -260,21 +291,21 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
     size_t whole = size * count, len = whole;
     while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
         len--;
+    if (f->head_done)
+        return whole; /* trailers are nobody's */
     if (len >= 5 && memcmp(line, "HTTP/", 5) == 0) {
         weir_strbuf_clear(&f->f.headers);
+        f->redirected = false;
         return whole;
     }
     if (len > 0) {
         add_header(&f->f.headers, line, len);
+        f->redirected |= len > 9 && strncasecmp(line, "location:", 9) == 0;
         f->too_large |= f->f.headers.len > WEIR_HTTP_FETCH_HEADERS_MAX;
         f->no_memory |= f->f.headers.failed;
         return f->too_large || f->no_memory ? 0 : whole;
     }
-    long status = 0;
-    curl_off_t redirect = 0;
-    curl_easy_getinfo(f->easy, CURLINFO_RESPONSE_CODE, &status);
-    (void)redirect;
-    f->f.status = (int)status;
+    end_of_head(f);
     return whole;
 }
 
@@ -287,7 +318,7 @@ static size_t on_data(char *data, size_t size, size_t count, void *arg)
             f->paused_in = true;
             return CURL_WRITEFUNC_PAUSE;
         }
-        touch(f, WEIR_HTTP_FETCH_HEAD | WEIR_HTTP_FETCH_BODY);
+        touch(f, WEIR_HTTP_FETCH_BODY);
     } else if (f->f.body.len + len > f->max_body) {
         f->too_large = true;
         return 0;
@@ -359,9 +390,19 @@ static bool add_line(struct curl_slist **list, const char *text)
     return longer != NULL;
 }
 
+static bool has_header(const struct weir_http_fetch_options *o, const char *name)
+{
+    for (size_t i = 0; i < o->header_count; i++)
+        if (o->headers[i].name.len == strlen(name) && strncasecmp(o->headers[i].name.data, name, strlen(name)) == 0)
+            return true;
+    return false;
+}
+
 static bool set_headers(struct fetch *f, const struct weir_http_fetch_options *o)
 {
     bool ok = add_line(&f->headers, "Expect:"); /* libcurl would wait a second for 100 (Continue) */
+    if (ok && (o->has_body || o->body_streamed) && !has_header(o, "content-type"))
+        ok = add_line(&f->headers, "Content-Type:"); /* libcurl would call it a form */
     for (size_t i = 0; i < o->header_count && ok; i++) {
         const struct weir_http_header *h = &o->headers[i];
         char *line = weir_asprintf(h->value.len > 0 ? "%.*s: %.*s" : "%.*s;", (int)h->name.len, h->name.data, (int)h->value.len,
@@ -387,9 +428,10 @@ static bool set_body(struct fetch *f, const struct weir_http_fetch_options *o)
         curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)o->len);
         rc = curl_easy_setopt(e, CURLOPT_COPYPOSTFIELDS, o->len > 0 ? o->body : "");
     }
+    const char *natural = o->body_streamed || o->has_body ? "POST" : "GET";
     if (rc == CURLE_OK && o->method != NULL && strcmp(o->method, "HEAD") == 0)
         rc = curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
-    else if (rc == CURLE_OK && o->method != NULL)
+    else if (rc == CURLE_OK && o->method != NULL && strcmp(o->method, natural) != 0) /* libcurl keeps such a one over redirects */
         rc = curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, o->method);
     return rc == CURLE_OK;
 }
@@ -417,6 +459,7 @@ static void set_limits(CURL *e, const struct weir_http_fetch_options *o)
 static bool set_peer(CURL *e, const struct weir_http_fetch_options *o)
 {
     bool ok = curl_easy_setopt(e, CURLOPT_URL, o->url) == CURLE_OK;
+    curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, o->insecure ? 0L : 1L);
     curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, o->insecure ? 0L : 2L);
     curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
@@ -455,11 +498,13 @@ int weir_http_fetch_open(struct weir_worker *w, const struct weir_http_fetch_opt
     struct fetch *f = c != NULL ? weir_calloc(1, sizeof *f) : NULL;
     if (f == NULL)
         return weir_err_set(reterr, WEIR_E_NOMEM, "out of memory");
+    set_client_limits(c, o->per_host, o->kept);
     f->f.progress = progress;
     f->f.arg = arg;
     f->client = c;
     f->max_body = o->max_body;
     f->streamed = o->answer_streamed;
+    f->follows = o->redirects > 0;
     weir_list_init(&f->touched);
     weir_list_append(&c->fetches, &f->node);
     f->easy = curl_easy_init();

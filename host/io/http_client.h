@@ -20,7 +20,8 @@ struct weir_http_fetch;
 struct weir_worker;
 
 enum {
-    WEIR_HTTP_FETCH_PER_HOST = 64,            /* connections of one worker to one host */
+    WEIR_HTTP_FETCH_PER_HOST = 64,            /* connections of one worker to one host, unless set */
+    WEIR_HTTP_FETCH_KEPT = 256,               /* idle connections of one worker, unless set */
     WEIR_HTTP_FETCH_AHEAD_MAX = 64 << 10,     /* bytes of a streamed body that wait to be read or sent: beyond it the peer waits */
     WEIR_HTTP_FETCH_HEADERS_MAX = 64 << 10,
 };
@@ -43,6 +44,7 @@ struct weir_http_fetch_options {
     uint64_t idle_timeout_ns;    /* no byte either way for so long; 0: none. Whole seconds */
     unsigned redirects;          /* followed at most; 0: none */
     bool insecure;               /* the server's certificate is not checked */
+    unsigned per_host, kept;     /* of the worker's client from now on: connections to one host, idle ones; 0: as they are */
     const char *ca, *certificate, *key; /* PEM files; NULL: the system's authorities, no certificate of our own */
 };
 

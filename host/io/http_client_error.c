@@ -19,6 +19,9 @@ static const struct name names[] = {
     {CURLE_TOO_MANY_REDIRECTS, "TOO_MANY_REDIRECTS"},
     {CURLE_PARTIAL_FILE, "TRUNCATED"},
     {CURLE_GOT_NOTHING, "ECONNRESET"},
+    {CURLE_SEND_FAIL_REWIND, "BODY_NOT_REPEATABLE"},
+    {CURLE_HTTP2, "BAD_ANSWER"},
+    {CURLE_HTTP2_STREAM, "ECONNRESET"},
     {CURLE_SEND_ERROR, "ECONNRESET"},
     {CURLE_RECV_ERROR, "ECONNRESET"},
     {CURLE_WEIRD_SERVER_REPLY, "BAD_ANSWER"},
@@ -61,6 +64,8 @@ void weir_http_client_explain(struct weir_http_fetch *f, CURL *easy, CURLcode re
     const char *text = detail[0] != '\0' ? detail : curl_easy_strerror(result), *code = name_of(result);
     long system = 0;
     curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &system);
+    if (result == CURLE_UNSUPPORTED_PROTOCOL && strstr(detail, "HTTP/0.9") != NULL)
+        code = "BAD_ANSWER"; /* not HTTP at all, says libcurl */
     if (result == CURLE_PEER_FAILED_VERIFICATION)
         code = certificate_code(easy, detail);
     else if (system != 0 && (result == CURLE_COULDNT_CONNECT || result == CURLE_SEND_ERROR || result == CURLE_RECV_ERROR))

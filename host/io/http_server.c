@@ -131,15 +131,8 @@ static bool is_foreign(int fd)
     return peer.uid != geteuid() && peer.uid != 0;
 }
 
-static void take_connection(struct weir_http_server *s, int fd, const struct sockaddr_storage *from)
+int weir_http_server_adopt(struct weir_http_server *s, int fd, const char *remote)
 {
-    char remote[WEIR_HTTP_REMOTE_MAX];
-    if (s->settings.same_user_only && is_foreign(fd)) {
-        weir_http_count(&s->counts.foreign, 1);
-        close(fd);
-        return;
-    }
-    describe_peer(from, remote, sizeof remote);
     size_t before = atomic_fetch_add_explicit(s->connections, 1, memory_order_relaxed);
     bool refused = before >= s->settings.max_connections;
     weir_http_count(refused ? &s->counts.refused : &s->counts.accepted, 1);
@@ -156,9 +149,22 @@ static void take_connection(struct weir_http_server *s, int fd, const struct soc
             weir_http_count(&s->counts.accept_errors, 1);
         close(fd);
         weir_http_server_conn_gone(s, &gone);
-        return;
+        return rc;
     }
     atomic_store_explicit(&s->counts.connections, s->conn_count, memory_order_relaxed);
+    return WEIR_OK;
+}
+
+static void take_connection(struct weir_http_server *s, int fd, const struct sockaddr_storage *from)
+{
+    char remote[WEIR_HTTP_REMOTE_MAX];
+    if (s->settings.same_user_only && is_foreign(fd)) {
+        weir_http_count(&s->counts.foreign, 1);
+        close(fd);
+        return;
+    }
+    describe_peer(from, remote, sizeof remote);
+    (void)weir_http_server_adopt(s, fd, remote); /* what it refuses it has counted */
 }
 
 static void on_listening(uv_poll_t *poll, int status, int events);

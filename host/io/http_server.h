@@ -117,6 +117,9 @@ int weir_http_server_listen(struct weir_http_server *s, int fd, struct weir_err 
 bool weir_http_server_listens(const struct weir_http_server *s, int fd);
 /* No longer accepts from the socket given as `fd`: what waits in its backlog is left to others. */
 void weir_http_server_unlisten(struct weir_http_server *s, int fd);
+/* Serves a connected, non-blocking stream socket whose client is called `remote`. WEIR_OK: the server owns it; else it is
+ * closed. */
+int weir_http_server_adopt(struct weir_http_server *s, int fd, const char *remote);
 /* Takes what waits in the backlogs, then accepts no more; closes idle connections, the others after their
  * next answer. */
 void weir_http_server_stop(struct weir_http_server *s);

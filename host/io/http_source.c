@@ -220,7 +220,7 @@ static void on_request(struct weir_http_server *server, struct weir_http_request
     ev->request = &r->base;
     ev->arrival_ns = r->arrival_ns;
     ev->deadline_ns = seat->stage->deadline_ns != 0 ? r->arrival_ns + seat->stage->deadline_ns : 0;
-    ev->source = (uint64_t)w->index << 48 | ex->conn->id;
+    ev->source = ((uint64_t)w->index + 1) << 48 | ex->conn->id; /* none of weir_feed_next_source's */
     read_trace(r, &ev->trace);
     r->id = ev->id;
     r->class_index = ev->class_index;

@@ -15,9 +15,12 @@ static const uint64_t retry_ns = 10 * WEIR_NS_PER_MS;
 
 void weir_intake_counts_print(struct weir_intake_counts *c, struct weir_strbuf *out)
 {
-    weir_strbuf_addf(out, "\"events\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"overlong\":%" PRIu64 ",\"refused\":%" PRIu64,
-                     atomic_load_explicit(&c->events, memory_order_relaxed), atomic_load_explicit(&c->bytes, memory_order_relaxed),
-                     atomic_load_explicit(&c->overlong, memory_order_relaxed), atomic_load_explicit(&c->refused, memory_order_relaxed));
+    weir_strbuf_addf(
+        out, "\"events\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"overlong\":%" PRIu64 ",\"refused\":%" PRIu64,
+        atomic_load_explicit(&c->events, memory_order_relaxed),
+        atomic_load_explicit(&c->bytes, memory_order_relaxed),
+        atomic_load_explicit(&c->overlong, memory_order_relaxed),
+        atomic_load_explicit(&c->refused, memory_order_relaxed));
 }
 
 static struct weir_worker *worker_of(const struct weir_intake *in)
@@ -90,7 +93,8 @@ static bool step(struct weir_intake *in, bool *starved)
     struct weir_cut_frame frame;
     struct weir_cutter before = in->cutter;
     size_t used;
-    enum weir_cut cut = weir_cutter_next(&in->cutter, in->data + in->start, in->len, in->last || in->flush, &used, &frame);
+    enum weir_cut cut =
+        weir_cutter_next(&in->cutter, in->data + in->start, in->len, in->last || in->flush, &used, &frame);
     switch (cut) {
     case WEIR_CUT_FRAME:
         *starved = !send_frame(in, &frame, used);
@@ -149,7 +153,8 @@ static void on_resume(struct weir_feed *f)
 {
     struct weir_intake *in = WEIR_LIST_ENTRY(f, struct weir_intake, feed);
     bool has_deadline = f->seat->stage->deadline_ns != 0;
-    in->resend = f->verdict == WEIR_VERDICT_EXPIRED && !has_deadline && f->port->edge_count == 1 && !in->stopped;
+    in->resend =
+        f->verdict == WEIR_VERDICT_EXPIRED && !has_deadline && f->port->edge_count == 1 && !in->stopped;
     if (!in->resend) {
         struct weir_value value = in->held;
         in->held = WEIR_VALUE_NOTHING;
@@ -159,10 +164,15 @@ static void on_resume(struct weir_feed *f)
         weir_worker_set_aside(worker_of(in), &in->aside);
 }
 
-void weir_intake_init(struct weir_intake *in, const struct weir_intake_ops *ops, struct weir_intake_counts *counts, struct weir_seat *seat,
+void weir_intake_init(struct weir_intake *in, const struct weir_intake_ops *ops,
+                      struct weir_intake_counts *counts, struct weir_seat *seat,
                       const struct weir_framing *framing)
 {
-    *in = (struct weir_intake){.ops = ops, .counts = counts, .aside.run = on_aside, .retry.fire = on_retry, .held = WEIR_VALUE_NOTHING};
+    *in = (struct weir_intake){.ops = ops,
+                               .counts = counts,
+                               .aside.run = on_aside,
+                               .retry.fire = on_retry,
+                               .held = WEIR_VALUE_NOTHING};
     weir_list_init(&in->aside.node);
     weir_cutter_init(&in->cutter, framing);
     weir_feed_init(&in->feed, seat, &seat->stage->ports[0], on_resume);
@@ -179,7 +189,8 @@ void weir_intake_fini(struct weir_intake *in)
 char *weir_intake_room(struct weir_intake *in, size_t want)
 {
     assert(!in->busy);
-    if (in->start > 0 && in->start + in->len + want > in->cap) { /* a frame's beginning is moved, never much more */
+    if (in->start > 0 &&
+        in->start + in->len + want > in->cap) { /* a frame's beginning is moved, never much more */
         memmove(in->data, in->data + in->start, in->len);
         in->start = 0;
     }

@@ -1,5 +1,6 @@
-/* io/sole.h - sources of which an application has one stream however many workers there are (timer, stdin, files): one worker of the
- * stage's pool runs it. Pools shrink from their newest worker, so the one in the pool's first slot stays until the host stops. */
+/* io/sole.h - sources of which an application has one stream however many workers there are (timer, stdin,
+ * files): one worker of the stage's pool runs it. Pools shrink from their newest worker, so the one in the
+ * pool's first slot stays until the host stops. */
 #ifndef WEIR_IO_SOLE_H
 #define WEIR_IO_SOLE_H
 
@@ -10,7 +11,8 @@
 #include "core/stage.h"
 #include "core/worker.h"
 
-/* For weir_source_maker.make: whether the stream runs on this seat; the others get no source (NULL). Any thread. */
+/* For weir_source_maker.make: whether the stream runs on this seat; the others get no source (NULL). Any
+ * thread. */
 static inline bool weir_sole_here(const struct weir_seat *seat)
 {
     return seat->worker->index == seat->stage->pool->first_slot;

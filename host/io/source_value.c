@@ -81,23 +81,32 @@ static size_t put_text(unsigned char *at, const char *text)
     return n + put(at + n, text, len);
 }
 
+static size_t put_pair(unsigned char *at, const char *key, const char *text)
+{
+    size_t n = put_text(at, key);
+    return n + put_text(at + n, text);
+}
+
 bool weir_source_value_news(const struct weir_conn_news *news, struct weir_value *ret)
 {
+    enum { KEYS_MAX = 6, FIXED = 1 + (2 * KEYS_MAX * HEAD_MAX) + sizeof "eventconnremotereasonlinelast" + NUMBER_MAX };
     const char *reason = news->reason != NULL ? news->reason : "";
-    size_t room = 1 + 4 * HEAD_MAX + sizeof "eventconnremotereason" + 3 * HEAD_MAX + strlen(news->event) + strlen(news->remote) +
-                  strlen(reason) + NUMBER_MAX;
-    struct weir_blob *blob = weir_blob_create(room);
+    struct weir_blob *blob =
+        weir_blob_create(FIXED + strlen(news->event) + strlen(news->remote) + strlen(reason) + news->line_len);
     if (blob == NULL)
         return false;
     unsigned char *at = blob->data;
-    *at++ = (unsigned char)(0x80 + (news->reason != NULL ? 4 : 3));
-    at += put_text(at, "event");
-    at += put_text(at, news->event);
-    at += put_text(at, "remote");
-    at += put_text(at, news->remote);
-    if (news->reason != NULL) {
-        at += put_text(at, "reason");
-        at += put_text(at, news->reason);
+    *at++ = (unsigned char)(0x80 + 3 + (news->reason != NULL) + 2 * (news->line != NULL));
+    at += put_pair(at, "event", news->event);
+    at += put_pair(at, "remote", news->remote);
+    if (news->reason != NULL)
+        at += put_pair(at, "reason", news->reason);
+    if (news->line != NULL) {
+        at += put_text(at, "line");
+        at += put_string_head(at, news->line_len);
+        at += put(at, news->line, news->line_len);
+        at += put_text(at, "last");
+        *at++ = news->last ? 0xc3 : 0xc2;
     }
     at += put_text(at, "conn");
     at += put_uint64(at, news->conn);

@@ -17,11 +17,15 @@ struct weir_problems;
 bool weir_source_value_string(const void *data, size_t len, struct weir_value *ret);
 /* {path=, line=, offset=}. false: no memory. */
 bool weir_source_value_line(const char *path, const void *line, size_t len, uint64_t offset, struct weir_value *ret);
-/* {event=, conn=, remote=, reason=}: of a connection; `reason` NULL: left out. false: no memory. */
+/* {event=, conn=, remote=, reason=, line=, last=}: of a connection; `reason` NULL: left out; `line` NULL: both left
+ * out. false: no memory. */
 struct weir_conn_news {
-    const char *event; /* "open", "close" */
+    const char *event; /* "open", "close", "greeting" */
     uint64_t conn;
     const char *remote, *reason;
+    const char *line;
+    size_t line_len;
+    bool last;
 };
 bool weir_source_value_news(const struct weir_conn_news *news, struct weir_value *ret);
 /* The value as configured (NULL: nil). With `number`, each "{n}" in a string is replaced by it; a string that is "{n}" and nothing more

@@ -1,6 +1,7 @@
-/* Pipes, terminals and sockets are polled and read without blocking; what can't be polled (files) is read by libuv's threads.
- * Descriptor 0 is often shared with the shell and others, who would be surprised to find it non-blocking: pipes and terminals are opened a
- * second time, so that it is only ours that is; of a socket, for which that can't be done, the mode is put back at the end. */
+/* Pipes, terminals and sockets are polled and read without blocking; what can't be polled (files) is read by
+ * libuv's threads. Descriptor 0 is often shared with the shell and others, who would be surprised to find it
+ * non-blocking: pipes and terminals are opened a second time, so that it is only ours that is; of a socket,
+ * for which that can't be done, the mode is put back at the end. */
 #include "io/stdin_source.h"
 
 #include <assert.h>
@@ -56,9 +57,9 @@ const struct weir_app_type weir_stdin_source_type = {
 static _Atomic bool taken; /* [atomic seq_cst] */
 
 struct maker {
-    struct weir_stage *stage;         /* [const] */
-    struct weir_framing framing;      /* [const] */
-    bool stop_when_done;              /* [const] */
+    struct weir_stage *stage;    /* [const] */
+    struct weir_framing framing; /* [const] */
+    bool stop_when_done;         /* [const] */
     struct weir_intake_counts counts;
 };
 
@@ -67,12 +68,12 @@ struct instance {
     struct weir_source base; /* first */
     struct maker *maker;     /* [const] */
     struct weir_intake intake;
-    int fd;                  /* what is read: 0, or 0 opened once more */
-    int flags;               /* of descriptor 0, to be put back; -1: nothing was changed */
+    int fd;    /* what is read: 0, or 0 opened once more */
+    int flags; /* of descriptor 0, to be put back; -1: nothing was changed */
     uv_poll_t poll;
     uv_fs_t read;
-    bool polls;              /* poll is open */
-    bool reading;            /* `read` is under way */
+    bool polls;   /* poll is open */
+    bool reading; /* `read` is under way */
     bool stopped, closed, ended;
 };
 
@@ -83,8 +84,8 @@ static struct instance *instance_of(const struct weir_source *s)
 
 static void say(enum weir_log_level level, const struct instance *in, const char *what, int errnum)
 {
-    weir_log(level, "stdin", NULL, "stage '%s': %s%s%s", in->maker->stage->name, what, errnum != 0 ? ": " : "",
-             errnum != 0 ? strerror(errnum) : "");
+    weir_log(level, "stdin", NULL, "stage '%s': %s%s%s", in->maker->stage->name, what,
+             errnum != 0 ? ": " : "", errnum != 0 ? strerror(errnum) : "");
 }
 
 /* ---- reading ---- */
@@ -144,10 +145,12 @@ static void read_file(struct instance *in)
     char *room = weir_intake_room(&in->intake, CHUNK);
     uv_buf_t buf = uv_buf_init(room, room != NULL ? CHUNK : 0);
     in->read.data = in;
-    int rc = room == NULL ? -ENOMEM : uv_fs_read(&in->base.seat->worker->loop, &in->read, in->fd, &buf, 1, -1, on_read);
+    int rc = room == NULL ? -ENOMEM
+                          : uv_fs_read(&in->base.seat->worker->loop, &in->read, in->fd, &buf, 1, -1, on_read);
     if (rc < 0) {
         say(WEIR_LOG_ERROR, in, "the standard input can't be read any further", -rc);
-        in->intake.last = true; /* nothing is in the buffer but the beginning of a frame, for which there is no memory */
+        in->intake.last =
+            true; /* nothing is in the buffer but the beginning of a frame, for which there is no memory */
         return;
     }
     in->reading = true;
@@ -170,7 +173,8 @@ static void on_hungry(struct weir_intake *intake)
     }
 }
 
-static bool make_value(struct weir_intake *intake, const struct weir_cut_frame *frame, uint64_t offset, struct weir_value *ret)
+static bool make_value(struct weir_intake *intake, const struct weir_cut_frame *frame, uint64_t offset,
+                       struct weir_value *ret)
 {
     (void)intake;
     (void)offset;
@@ -183,7 +187,8 @@ static const struct weir_intake_ops intake_ops = {.make = make_value, .hungry = 
 
 static int cant(const struct instance *in, int errnum, struct weir_err *reterr)
 {
-    return weir_err_set(reterr, WEIR_E_IO, "stage '%s': the standard input can't be read: %s", in->maker->stage->name, strerror(errnum));
+    return weir_err_set(reterr, WEIR_E_IO, "stage '%s': the standard input can't be read: %s",
+                        in->maker->stage->name, strerror(errnum));
 }
 
 /* A descriptor of our own for the same pipe or terminal, else descriptor 0 itself. */
@@ -214,7 +219,8 @@ static void give_back(struct instance *in)
     if (in->fd > STDIN_FILENO)
         close(in->fd);
     if (in->flags >= 0 && (in->flags & O_NONBLOCK) == 0)
-        (void)fcntl(STDIN_FILENO, F_SETFL, in->flags); /* whoever shares it may find it non-blocking: nobody to tell */
+        (void)fcntl(STDIN_FILENO, F_SETFL,
+                    in->flags); /* whoever shares it may find it non-blocking: nobody to tell */
     in->fd = -1;
     in->flags = -1;
 }
@@ -311,8 +317,8 @@ static void destroy_maker(void *self)
     atomic_store(&taken, false);
 }
 
-int weir_stdin_source_open(struct weir_stage *stage, const struct weir_conf *options, struct weir_source_maker *ret, char *bound,
-                           size_t size, struct weir_err *reterr)
+int weir_stdin_source_open(struct weir_stage *stage, const struct weir_conf *options,
+                           struct weir_source_maker *ret, char *bound, size_t size, struct weir_err *reterr)
 {
     (void)bound; /* it has no address */
     (void)size;
@@ -323,7 +329,8 @@ int weir_stdin_source_open(struct weir_stage *stage, const struct weir_conf *opt
     k->stop_when_done = weir_conf_option_bool(options, "stop_when_done");
     int rc = weir_framing_from_options(options, &k->framing, reterr);
     if (rc == WEIR_OK && atomic_exchange(&taken, true))
-        rc = weir_err_set(reterr, WEIR_E_CONFIG, "stage '%s': another stage reads the standard input already", stage->name);
+        rc = weir_err_set(reterr, WEIR_E_CONFIG, "stage '%s': another stage reads the standard input already",
+                          stage->name);
     if (rc < 0) {
         weir_free(k);
         return rc;

@@ -3,24 +3,25 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "core/seat.h"
 #include "core/stage.h"
 #include "core/worker.h"
 #include "io/source_value.h"
+#include "io/tcp_sending.h"
 #include "io/tcp_server.h"
 #include "io/tls.h"
 
-enum { READ_SIZE = 16 << 10, READS_PER_POLL = 4 };
+enum { READ_SIZE = 16 << 10, READS_PER_POLL = 4, DISCARDS_MAX = 64 };
+static const uint64_t flush_ns = 5 * WEIR_NS_PER_S; /* `linger: 0s` is about the peer's end only */
 
-static void update(struct weir_tcp_conn *c);
-static void end(struct weir_tcp_conn *c, const char *reason);
-
-static void count(_Atomic uint64_t *counter, uint64_t n)
+static const struct weir_tcp_settings *settings_of(const struct weir_tcp_conn *c)
 {
-    atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+    return &c->server->shared->settings;
 }
 
 /* ---- references ---- */
@@ -35,62 +36,122 @@ void weir_tcp_conn_unref(struct weir_tcp_conn *c)
 {
     if (c == NULL || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) != 1)
         return;
+    weir_tls_info_unref(c->tls);
     weir_mutex_fini(&c->mu);
     weir_free(c);
 }
 
-/* ---- reading ---- */
+/* ---- frames to events ---- */
 
-static bool make_value(struct weir_intake *intake, const struct weir_cut_frame *frame, uint64_t offset, struct weir_value *ret)
+static bool make_value(struct weir_intake *intake, const struct weir_cut_frame *frame, uint64_t offset,
+                       struct weir_value *ret)
 {
-    (void)intake;
+    struct weir_tcp_conn *c = WEIR_LIST_ENTRY(intake, struct weir_tcp_conn, intake);
+    const struct weir_tcp_settings *settings = settings_of(c);
     (void)offset;
-    return weir_source_value_string(frame->data, frame->len, ret);
+    if (!c->greets)
+        return weir_source_value_string(frame->data, frame->len, ret);
+    const char *end = settings->greeting_end;
+    c->greets_last = c->greeted + 1 == settings->greeting_lines ||
+                     (end != NULL && frame->len == strlen(end) && memcmp(frame->data, end, frame->len) == 0);
+    const struct weir_conn_news news = {.event = "greeting",
+                                        .conn = c->id,
+                                        .remote = c->remote,
+                                        .line = frame->data,
+                                        .line_len = frame->len,
+                                        .last = c->greets_last};
+    return weir_source_value_news(&news, ret);
+}
+
+/* A frame has become an event. After the last line of the greeting the next byte begins a frame of the other kind. */
+static void on_sent(struct weir_intake *intake, struct weir_value value, uint64_t end)
+{
+    struct weir_tcp_conn *c = WEIR_LIST_ENTRY(intake, struct weir_tcp_conn, intake);
+    (void)value;
+    (void)end;
+    if (!c->greets)
+        return;
+    c->greeted++;
+    if (!c->greets_last)
+        return;
+    c->greets = false;
+    weir_cutter_init(&intake->cutter, &c->framing);
 }
 
 /* An event about the connection itself, between its frames. Without memory for it, it is left out. */
 static void tell(struct weir_tcp_conn *c, const char *what)
 {
     struct weir_value value;
-    const struct weir_conn_news news = {.event = what, .conn = c->id, .remote = c->remote, .reason = c->reason};
-    if (c->server->shared->settings.notify && weir_source_value_news(&news, &value))
+    const struct weir_conn_news news = {
+        .event = what, .conn = c->id, .remote = c->remote, .reason = c->reason};
+    if (settings_of(c)->notify && weir_source_value_news(&news, &value))
         weir_intake_send(&c->intake, value);
 }
 
-/* All its frames are sent: its end, if it has come. */
+/* No frame comes after those that are there. */
+static bool is_over(const struct weir_tcp_conn *c)
+{
+    return c->eof || c->state >= WEIR_TCP_ENDING;
+}
+
+/* All its whole frames are sent: now its opening, and its end, if it has come. */
 static void on_hungry(struct weir_intake *intake)
 {
     struct weir_tcp_conn *c = WEIR_LIST_ENTRY(intake, struct weir_tcp_conn, intake);
-    if (c->fresh) {
-        c->fresh = false;
+    if (c->opening) {
+        c->opening = false;
         tell(c, "open");
         if (weir_feed_waiting(&intake->feed))
             return; /* it comes again */
     }
-    if (intake->last && !c->told) {
+    if (is_over(c) && !c->told) {
         c->told = true;
         tell(c, "close");
         if (weir_feed_waiting(&intake->feed))
             return;
     }
-    c->wants_input = !intake->last;
-    update(c);
+    c->wants_input = !is_over(c);
+    weir_tcp_conn_update(c);
 }
 
+/* What follows can't be trusted any more, unless it is to be. */
 static void on_overlong(struct weir_intake *intake)
 {
     struct weir_tcp_conn *c = WEIR_LIST_ENTRY(intake, struct weir_tcp_conn, intake);
-    if (!c->server->shared->settings.cut_overlong || c->state != WEIR_TCP_OPEN)
+    if (!settings_of(c)->cut_overlong || c->state != WEIR_TCP_OPEN)
         return;
-    c->state = WEIR_TCP_FLUSHING; /* nothing more is read of it */
+    weir_intake_drop(intake);
+    c->state = WEIR_TCP_FLUSHING;
     c->reason = "overlong";
+    c->active_ns = c->worker->now_ns;
 }
 
-static const struct weir_intake_ops intake_ops = {.make = make_value, .overlong = on_overlong, .hungry = on_hungry};
+static const struct weir_intake_ops intake_ops = {
+    .make = make_value, .sent = on_sent, .overlong = on_overlong, .hungry = on_hungry};
 
-static const char *reason_of(const struct weir_tcp_conn *c, ssize_t rc)
+static bool is_delivering(const struct weir_tcp_conn *c)
 {
-    return rc == -ECONNRESET || rc == -EPIPE ? "reset" : weir_transport_code(&c->t, (int)rc);
+    return c->intake.busy || weir_feed_waiting(&c->intake.feed);
+}
+
+/* ---- reading ---- */
+
+static void fail(struct weir_tcp_conn *c, ssize_t rc)
+{
+    bool reset = rc == -ECONNRESET || rc == -EPIPE;
+    weir_tcp_count(&c->server->shared->failed, 1);
+    weir_tcp_conn_end(c, reset ? "reset" : weir_transport_code(&c->t, (int)rc));
+}
+
+/* The peer's end: frames before it are delivered, and answers may still be sent. */
+static void take_end(struct weir_tcp_conn *c)
+{
+    c->eof = true;
+    c->reason = weir_transport_truncated(&c->t) ? "truncated" : "eof";
+    if (weir_transport_truncated(&c->t))
+        on_hungry(&c->intake); /* whoever cut it has no say in what a last line without its end is */
+    else
+        weir_intake_end(&c->intake);
 }
 
 /* One read. false: nothing more for now. */
@@ -100,247 +161,145 @@ static bool read_once(struct weir_tcp_conn *c)
     if (room == NULL)
         return false; /* the poll asks again */
     ssize_t n = weir_transport_read(&c->t, room, READ_SIZE);
-    if (n == -EAGAIN) {
-        if (weir_intake_pending(&c->intake) == 0)
-            weir_intake_rest(&c->intake);
+    if (n == -EAGAIN || n == -EINTR) {
+        weir_intake_rest(&c->intake);
         return false;
     }
     if (n < 0) {
-        count(&c->server->shared->failed, 1);
-        end(c, reason_of(c, n));
+        fail(c, n);
         return false;
     }
+    bool more = n == READ_SIZE || weir_transport_pending(&c->t);
     c->active_ns = c->worker->now_ns;
     c->wants_input = false;
-    c->eof = n == 0;
     if (n > 0)
         weir_intake_filled(&c->intake, (size_t)n);
     else
-        weir_intake_end(&c->intake); /* frames before the end are delivered, and answers may still be sent */
-    return c->wants_input;
+        take_end(c);
+    if (!more && c->wants_input)
+        weir_intake_rest(&c->intake); /* between two frames it has no buffer */
+    return more;
+}
+
+static bool reads(const struct weir_tcp_conn *c)
+{
+    return c->state == WEIR_TCP_OPEN && c->wants_input && !c->eof && !c->server->stopped;
+}
+
+static void read_some(struct weir_tcp_conn *c)
+{
+    for (int i = 0; i < READS_PER_POLL && reads(c); i++)
+        if (!read_once(c))
+            return;
+}
+
+/* It is one of ours from here on: it has an id to be found by. */
+static void open_up(struct weir_tcp_conn *c)
+{
+    c->shaking = false;
+    c->opening = true;
+    c->active_ns = c->worker->now_ns;
+    if (weir_transport_is_tls(&c->t))
+        c->tls = weir_tls_info_ref(weir_transport_info(&c->t));
+    weir_tcp_registry_add(c);
+    on_hungry(&c->intake);
+}
+
+static void shake_hands(struct weir_tcp_conn *c)
+{
+    char why[WEIR_TRANSPORT_WHY_MAX];
+    int rc = weir_transport_handshake(&c->t);
+    if (rc == 0) {
+        open_up(c);
+        return;
+    }
+    if (rc == -EAGAIN)
+        return;
+    if (weir_log_enabled(WEIR_LOG_DEBUG))
+        weir_log(WEIR_LOG_DEBUG, c->stage, NULL, "%s: %s", c->remote, weir_transport_why(&c->t, rc, why));
+    weir_tcp_count(&c->server->shared->handshakes_failed, 1);
+    weir_tcp_conn_end(c, weir_transport_code(&c->t, rc));
 }
 
 /* ---- writing ---- */
 
-static void release_room(struct weir_tcp_conn *c, size_t n)
-{
-    atomic_fetch_sub_explicit(&c->queued, n, memory_order_relaxed);
-    count(&c->server->shared->bytes_out, n);
-}
-
-static void on_answer(struct weir_message *m)
-{
-    struct weir_tcp_sending *s = WEIR_LIST_ENTRY(m, struct weir_tcp_sending, message);
-    s->done(s, s->rc);
-}
-
-static void answer(struct weir_tcp_sending *s, int rc)
-{
-    s->rc = rc;
-    s->message.deliver = on_answer;
-    weir_worker_post(s->back, &s->message);
-}
-
-/* Takes the bytes of a sending, which `queued` has in it, into `out`. */
-static void take(struct weir_tcp_conn *c, struct weir_tcp_sending *s)
-{
-    weir_strbuf_add(&c->out, s->data, s->len);
-    if (!c->out.failed)
-        return;
-    release_room(c, s->len);
-    end(c, "memory");
-}
-
-/* Those that wait come in when half of the room is free again. */
-static void let_in(struct weir_tcp_conn *c)
-{
-    while (!weir_list_empty(&c->senders) && atomic_load_explicit(&c->queued, memory_order_relaxed) <= c->bound / 2) {
-        struct weir_tcp_sending *s = WEIR_LIST_ENTRY(weir_list_take_first(&c->senders), struct weir_tcp_sending, node);
-        atomic_fetch_add_explicit(&c->queued, s->len, memory_order_relaxed);
-        take(c, s);
-        answer(s, WEIR_OK);
-    }
-}
-
 static void write_out(struct weir_tcp_conn *c)
 {
+    c->blocked = false;
     while (c->out.len > 0 && c->state <= WEIR_TCP_FLUSHING) {
         ssize_t n = weir_transport_send(&c->t, c->out.data, c->out.len);
-        if (n == -EAGAIN)
+        if (n == -EINTR)
+            continue;
+        c->blocked = n == -EAGAIN;
+        if (c->blocked)
             return;
         if (n < 0) {
-            count(&c->server->shared->failed, 1);
-            end(c, reason_of(c, n));
+            fail(c, n);
             return;
         }
         c->active_ns = c->worker->now_ns;
         weir_strbuf_consume(&c->out, (size_t)n);
-        release_room(c, (size_t)n);
-        let_in(c);
+        weir_tcp_sending_release(c, (size_t)n);
+        weir_tcp_count(&c->server->shared->bytes_out, (uint64_t)n);
+        weir_tcp_sending_let_in(c);
     }
+    if (c->out.len == 0)
+        weir_strbuf_fini(&c->out); /* most connections are idle most of the time */
 }
 
-void weir_tcp_sending_free(struct weir_tcp_sending *s)
-{
-    if (s == NULL)
-        return;
-    weir_tcp_conn_unref(s->conn);
-    weir_free(s->data);
-    weir_free(s);
-}
+/* ---- closing from anywhere ---- */
 
-/* A sending in its turn. */
-static void accept_sending(struct weir_tcp_conn *c, struct weir_tcp_sending *s)
+static void on_wish(struct weir_message *m)
 {
-    bool gone = c->state > WEIR_TCP_FLUSHING;
-    if (s->back != NULL && gone) {
-        answer(s, WEIR_E_CLOSED);
-    } else if (s->back != NULL) {
-        weir_list_append(&c->senders, &s->node);
-        let_in(c);
-    } else {
-        if (gone)
-            release_room(c, s->len);
-        else
-            take(c, s);
-        weir_tcp_sending_free(s);
-    }
-}
-
-/* What was sent to it, in the order in which it was, from whatever worker. */
-static void drain(struct weir_tcp_conn *c)
-{
-    struct weir_list batch, *node;
-    weir_list_init(&batch);
+    struct weir_tcp_conn *c = WEIR_LIST_ENTRY(m, struct weir_tcp_conn, wish);
     weir_mutex_lock(&c->mu);
-    while ((node = weir_list_take_first(&c->sendings)) != NULL)
-        weir_list_append(&batch, node);
-    c->kicked = false;
+    c->wishing = false;
+    const char *cut = c->wish_cut;
     weir_mutex_unlock(&c->mu);
-    weir_tcp_conn_ref(c);
-    while ((node = weir_list_take_first(&batch)) != NULL)
-        accept_sending(c, WEIR_LIST_ENTRY(node, struct weir_tcp_sending, node));
-    update(c);
-    weir_tcp_conn_unref(c);
-}
-
-static void on_kick(struct weir_message *m)
-{
-    struct weir_tcp_conn *c = WEIR_LIST_ENTRY(m, struct weir_tcp_conn, kick);
-    drain(c);
-    weir_tcp_conn_unref(c);
-}
-
-static int make_sending(struct weir_tcp_conn *c, const void *data, size_t len, struct weir_tcp_sending **ret)
-{
-    struct weir_strbuf framed = WEIR_STRBUF_INIT;
-    int rc = weir_framing_write(&c->framing, data, len, &framed);
-    if (rc < 0) {
-        weir_strbuf_fini(&framed);
-        return rc;
-    }
-    struct weir_tcp_sending *s = weir_calloc(1, sizeof *s);
-    if (s == NULL) {
-        weir_strbuf_fini(&framed);
-        return WEIR_E_NOMEM;
-    }
-    s->len = framed.len;
-    s->data = weir_strbuf_take(&framed);
-    s->conn = weir_tcp_conn_ref(c);
-    *ret = s;
-    return WEIR_OK;
-}
-
-/* Whether so many bytes more may be on their way; counts them then. */
-static bool reserve(struct weir_tcp_conn *c, size_t len)
-{
-    size_t queued = atomic_load_explicit(&c->queued, memory_order_relaxed);
-    do {
-        if (queued > 0 && queued + len > c->bound)
-            return false;
-    } while (!atomic_compare_exchange_weak_explicit(&c->queued, &queued, queued + len, memory_order_relaxed, memory_order_relaxed));
-    return true;
-}
-
-int weir_tcp_conn_send(struct weir_tcp_conn *c, struct weir_worker *w, const void *data, size_t len,
-                       void (*done)(struct weir_tcp_sending *s, int rc), void *arg, struct weir_tcp_sending **ret)
-{
-    struct weir_tcp_sending *s;
-    int rc = make_sending(c, data, len, &s);
-    if (rc < 0)
-        return rc;
-    weir_mutex_lock(&c->mu);
-    bool closed = c->closed, fits = !closed && reserve(c, s->len), waits = !closed && !fits && c->waits && done != NULL;
-    if (waits) {
-        s->back = w;
-        s->done = done;
-        s->arg = arg;
-        *ret = s;
-    }
-    if (fits || waits)
-        weir_list_append(&c->sendings, &s->node);
-    if ((fits || waits) && c->worker != w && !c->kicked) { /* under the lock: its worker has not gone */
-        c->kicked = true;
-        c->kick.deliver = on_kick;
-        weir_tcp_conn_ref(c);
-        weir_worker_post(c->worker, &c->kick);
-    }
-    weir_mutex_unlock(&c->mu);
-    if (!fits && !waits) {
-        weir_tcp_sending_free(s);
-        if (!closed && c->waits)
-            return WEIR_E_FULL;
-        if (!closed)
-            weir_tcp_conn_close(c, "slow"); /* a slow peer costs only itself */
-        return WEIR_E_CLOSED;
-    }
-    if (c->worker == w)
-        drain(c);
-    return waits ? WEIR_E_FULL : WEIR_OK;
-}
-
-/* A wish to end it, on its way to its worker. */
-struct closing {
-    struct weir_message message;
-    struct weir_tcp_conn *conn;
-    const char *cut; /* why, at once; NULL: gently */
-};
-
-static void on_closing(struct weir_message *m)
-{
-    struct closing *closing = WEIR_LIST_ENTRY(m, struct closing, message);
-    struct weir_tcp_conn *c = closing->conn;
-    if (closing->cut != NULL) {
-        if (strcmp(closing->cut, "slow") == 0)
-            count(&c->server->shared->slow, 1);
-        end(c, closing->cut);
-    } else if (c->state == WEIR_TCP_OPEN)
+    weir_tcp_sending_gather(c); /* what was sent before goes before */
+    if (c->state < WEIR_TCP_ENDING && cut != NULL) {
+        if (strcmp(cut, "slow") == 0)
+            weir_tcp_count(&c->server->shared->slow, 1);
+        weir_tcp_conn_end(c, cut);
+    } else if (c->state == WEIR_TCP_OPEN) {
         c->state = WEIR_TCP_FLUSHING;
-    update(c);
+        c->active_ns = weir_worker_now(c->worker);
+    }
+    weir_tcp_conn_update(c);
     weir_tcp_conn_unref(c);
-    weir_free(closing);
+}
+
+void weir_tcp_conn_close_locked(struct weir_tcp_conn *c, const char *cut)
+{
+    c->refusing = true;
+    if (c->wish_cut == NULL)
+        c->wish_cut = cut;
+    if (c->wishing)
+        return;
+    c->wishing = true;
+    c->wish.deliver = on_wish;
+    weir_tcp_conn_ref(c);
+    weir_worker_post(c->worker, &c->wish); /* under the lock: it has not gone */
 }
 
 void weir_tcp_conn_close(struct weir_tcp_conn *c, const char *cut)
 {
-    struct closing *closing = weir_calloc(1, sizeof *closing);
-    if (closing == NULL)
-        return; /* it ends by its idle timeout, or with the next wish */
-    closing->message.deliver = on_closing;
-    closing->conn = weir_tcp_conn_ref(c);
-    closing->cut = cut;
     weir_mutex_lock(&c->mu);
-    bool closed = c->closed;
-    if (!closed)
-        weir_worker_post(c->worker, &closing->message);
+    if (!c->closed)
+        weir_tcp_conn_close_locked(c, cut);
     weir_mutex_unlock(&c->mu);
-    if (closed) {
-        weir_tcp_conn_unref(c);
-        weir_free(closing);
-    }
 }
 
 /* ---- the loop ---- */
+
+static void mark_dirty(struct weir_tcp_conn *c)
+{
+    struct weir_tcp_server *s = c->server;
+    if (weir_list_empty(&c->dirty))
+        weir_list_append(&s->dirty, &c->dirty);
+    if (weir_list_empty(&s->tidy.node))
+        weir_worker_set_aside(c->worker, &s->tidy);
+}
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
@@ -349,12 +308,32 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     (void)events;
     weir_worker_now(c->worker);
     weir_tcp_conn_ref(c);
-    write_out(c);
-    for (int i = 0; i < READS_PER_POLL && c->state == WEIR_TCP_OPEN && c->wants_input && !c->eof && !c->server->stopped; i++)
-        if (!read_once(c))
-            break;
-    update(c);
+    if (c->shaking)
+        shake_hands(c);
+    if (!c->shaking) {
+        if (c->blocked)
+            write_out(c);
+        read_some(c);
+    }
+    weir_tcp_conn_update(c);
     weir_tcp_conn_unref(c);
+}
+
+/* What was sent in this turn leaves at once, all of it together; and TLS may have bytes that no poll tells of. */
+void weir_tcp_conn_tidy(struct weir_tcp_server *server)
+{
+    struct weir_list batch, *node;
+    weir_list_init(&batch);
+    weir_list_splice(&batch, &server->dirty);
+    while ((node = weir_list_take_first(&batch)) != NULL) {
+        struct weir_tcp_conn *c = weir_tcp_conn_ref(WEIR_LIST_ENTRY(node, struct weir_tcp_conn, dirty));
+        if (!c->blocked)
+            write_out(c);
+        if (reads(c) && weir_transport_pending(&c->t))
+            read_some(c);
+        weir_tcp_conn_update(c);
+        weir_tcp_conn_unref(c);
+    }
 }
 
 static bool all_sent(const struct weir_tcp_conn *c)
@@ -362,98 +341,213 @@ static bool all_sent(const struct weir_tcp_conn *c)
     return c->out.len == 0 && weir_list_empty(&c->senders);
 }
 
-/* The peer has sent its end, and all it has sent before has become events. */
+/* The peer has sent its end, and all it has sent before has become events: only answers may be left. */
 static bool has_ended(const struct weir_tcp_conn *c)
 {
-    return c->eof && c->told && all_sent(c) && !c->intake.busy && !weir_feed_waiting(&c->intake.feed);
+    return c->eof && c->told && all_sent(c) && !is_delivering(c);
 }
 
 bool weir_tcp_conn_at_rest(const struct weir_tcp_conn *c)
 {
-    return all_sent(c) && !c->intake.busy && !weir_feed_waiting(&c->intake.feed);
+    return all_sent(c) && !is_delivering(c);
 }
 
-/* Polls for what is wanted; ends it when nothing is left to do: whoever calls this last touches the connection no more without a
- * reference of its own. */
-static void update(struct weir_tcp_conn *c)
+static uint64_t earlier(uint64_t a, uint64_t b)
 {
-    if (c->state > WEIR_TCP_FLUSHING) {
-        if (c->state == WEIR_TCP_ENDING && c->told && !c->intake.busy && !weir_feed_waiting(&c->intake.feed))
-            weir_tcp_conn_cut(c);
-        return;
-    }
-    if (c->state == WEIR_TCP_FLUSHING && all_sent(c)) {
-        end(c, "closed");
-        return;
-    }
-    if (has_ended(c)) /* answers to what it has sent may still come, for a while */
-        weir_timer_set(c->worker, &c->idle, c->active_ns + c->server->shared->settings.linger_ns);
-    int events = c->out.len > 0 ? weir_transport_polls_for_write(&c->t) : 0;
-    bool reads = c->state == WEIR_TCP_OPEN && c->wants_input && !c->eof && !c->server->stopped;
-    if (reads)
-        events |= weir_transport_polls_for_read(&c->t);
+    return a < b ? a : b;
+}
+
+static uint64_t quiet_limit(const struct weir_tcp_conn *c)
+{
+    uint64_t linger = settings_of(c)->linger_ns;
+    return c->state == WEIR_TCP_FLUSHING && linger == 0 ? flush_ns : linger;
+}
+
+static bool ends_when_quiet(const struct weir_tcp_conn *c)
+{
+    return c->state == WEIR_TCP_FLUSHING || has_ended(c);
+}
+
+/* When its time has to be looked at. */
+static uint64_t due(const struct weir_tcp_conn *c)
+{
+    const struct weir_tcp_settings *settings = settings_of(c);
+    uint64_t at = UINT64_MAX;
+    if (c->state >= WEIR_TCP_ENDING)
+        return c->lingers ? c->linger_until_ns : UINT64_MAX;
+    if (c->shaking)
+        at = c->active_ns + settings->handshake_ns;
+    if (settings->idle_ns != 0)
+        at = earlier(at, c->active_ns + settings->idle_ns);
+    if (ends_when_quiet(c))
+        at = earlier(at, c->active_ns + quiet_limit(c));
+    return at;
+}
+
+/* A timer that is set too early finds out. Returns false if there is no memory for one. */
+static bool arm(struct weir_tcp_conn *c)
+{
+    uint64_t at = due(c);
+    if (at == UINT64_MAX || (c->timer.slot != 0 && c->timer.due_ns <= at))
+        return true;
+    return weir_timer_set(c->worker, &c->timer, at) == WEIR_OK;
+}
+
+static void watch(struct weir_tcp_conn *c)
+{
+    int events = 0;
+    if (c->shaking || reads(c))
+        events = weir_transport_polls_for_read(&c->t);
+    if (c->blocked)
+        events |= weir_transport_polls_for_write(&c->t);
     if (events == 0) /* a peer that has half closed is answered still; its reset shows when something is sent */
         uv_poll_stop(&c->poll);
     else
         uv_poll_start(&c->poll, events, on_poll);
-    if (reads && weir_transport_pending(&c->t))
-        weir_timer_set(c->worker, &c->idle, c->worker->now_ns); /* on_idle reads on */
 }
 
-static void on_idle(struct weir_timer *timer)
+void weir_tcp_conn_update(struct weir_tcp_conn *c)
 {
-    struct weir_tcp_conn *c = WEIR_LIST_ENTRY(timer, struct weir_tcp_conn, idle);
-    uint64_t limit = c->server->shared->settings.idle_ns;
-    if (c->state == WEIR_TCP_OPEN && weir_transport_pending(&c->t)) {
-        on_poll(&c->poll, 0, UV_READABLE);
+    if (c->state >= WEIR_TCP_ENDING) {
+        if (c->state == WEIR_TCP_ENDING && !c->lingers && c->told && !is_delivering(c))
+            weir_tcp_conn_cut(c);
         return;
     }
-    if (has_ended(c) && c->worker->now_ns - c->active_ns >= c->server->shared->settings.linger_ns) {
-        end(c, "closed");
+    if (c->state == WEIR_TCP_FLUSHING && all_sent(c)) {
+        weir_tcp_conn_end(c, "closed");
         return;
     }
-    if (limit == 0 || c->state > WEIR_TCP_FLUSHING)
-        return;
-    if (c->worker->now_ns - c->active_ns >= limit) {
-        count(&c->server->shared->idle, 1);
-        end(c, "idle");
+    if ((c->out.len > 0 && !c->blocked) || (reads(c) && weir_transport_pending(&c->t)))
+        mark_dirty(c);
+    watch(c);
+    arm(c); /* without memory a quiet connection stays, no more */
+}
+
+static void stop_lingering(struct weir_tcp_conn *c)
+{
+    c->lingers = false;
+    uv_poll_stop(&c->poll);
+    weir_transport_close(&c->t, false);
+    weir_tcp_conn_update(c);
+}
+
+static void on_timer(struct weir_timer *timer)
+{
+    struct weir_tcp_conn *c = WEIR_LIST_ENTRY(timer, struct weir_tcp_conn, timer);
+    uint64_t now = c->worker->now_ns, idle = settings_of(c)->idle_ns;
+    if (c->state >= WEIR_TCP_ENDING) {
+        if (c->lingers && now >= c->linger_until_ns)
+            stop_lingering(c);
+        else
+            arm(c);
         return;
     }
-    weir_timer_set(c->worker, &c->idle, c->active_ns + limit);
+    if (c->shaking && now - c->active_ns >= settings_of(c)->handshake_ns) {
+        weir_tcp_count(&c->server->shared->handshakes_failed, 1);
+        weir_tcp_conn_end(c, "handshake");
+    } else if (ends_when_quiet(c) && now - c->active_ns >= quiet_limit(c)) {
+        bool slow = c->state == WEIR_TCP_FLUSHING;
+        weir_tcp_count(&c->server->shared->slow, slow);
+        weir_tcp_conn_end(c, slow ? "slow" : "closed");
+    } else if (idle != 0 && now - c->active_ns >= idle && !is_delivering(c)) {
+        weir_tcp_count(&c->server->shared->idle, 1);
+        weir_tcp_conn_end(c, "idle");
+    } else {
+        if (is_delivering(c))
+            c->active_ns = now; /* it is we who let it wait */
+        arm(c);
+    }
 }
 
 /* ---- its end ---- */
 
-static void refuse_senders(struct weir_tcp_conn *c)
+/* Reads what has come and is not wanted. Closing a socket with bytes unread resets it, and a reset may overtake what
+ * was sent last. false: the peer's end, or a failure. */
+static bool discard(struct weir_tcp_conn *c)
 {
-    struct weir_list *node;
-    while ((node = weir_list_take_first(&c->senders)) != NULL)
-        answer(WEIR_LIST_ENTRY(node, struct weir_tcp_sending, node), WEIR_E_CLOSED);
+    char dump[4096];
+    for (int i = 0; i < DISCARDS_MAX; i++) {
+        ssize_t n = weir_transport_read(&c->t, dump, sizeof dump);
+        if (n <= 0)
+            return n == -EAGAIN || n == -EINTR;
+    }
+    return true;
 }
 
-/* The socket is closed; frames that have come and its end are still to be told. */
-static void end(struct weir_tcp_conn *c, const char *reason)
+static void on_lingering(uv_poll_t *poll, int status, int events)
+{
+    struct weir_tcp_conn *c = poll->data;
+    (void)events;
+    weir_worker_now(c->worker);
+    if (status < 0 || !discard(c))
+        stop_lingering(c);
+}
+
+/* Our end is said; its socket stays until the peer's has come. */
+static void linger(struct weir_tcp_conn *c)
+{
+    c->linger_until_ns = c->worker->now_ns + quiet_limit(c);
+    c->lingers = true;
+    (void)weir_transport_shutdown(&c->t); /* whom it can't be told finds out */
+    if (uv_poll_start(&c->poll, UV_READABLE, on_lingering) < 0 || !arm(c)) {
+        c->lingers = false;
+        weir_transport_close(&c->t, false);
+    }
+}
+
+/* Whoever is cut has to see that something is missing. */
+static void reset(struct weir_tcp_conn *c)
+{
+    const struct linger hard = {.l_onoff = 1};
+    if (c->t.fd >= 0)
+        (void)setsockopt(c->t.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard); /* else it is cut less visibly */
+    weir_transport_close(&c->t, true);
+}
+
+static bool is_one_of(const char *reason, const char *const *words)
+{
+    while (*words != NULL && strcmp(*words, reason) != 0)
+        words++;
+    return *words != NULL;
+}
+
+static void close_socket(struct weir_tcp_conn *c, const char *reason, bool whole)
+{
+    static const char *const orderly[] = {"closed", "stopped", "idle", NULL};
+    if (c->polling)
+        uv_poll_stop(&c->poll);
+    if (!whole || !is_one_of(reason, orderly)) {
+        reset(c);
+    } else if (strcmp(reason, "closed") == 0 && !c->eof) {
+        linger(c);
+    } else {
+        (void)weir_transport_shutdown(&c->t); /* as above */
+        (void)discard(c);                     /* what is not here yet can't be waited for */
+        weir_transport_close(&c->t, false);
+    }
+}
+
+void weir_tcp_conn_end(struct weir_tcp_conn *c, const char *reason)
 {
     if (c->state >= WEIR_TCP_ENDING)
         return;
-    bool cut = c->out.len > 0 || (strcmp(reason, "closed") != 0 && strcmp(reason, "stopped") != 0 && strcmp(reason, "idle") != 0);
-    c->state = WEIR_TCP_ENDING;
-    c->reason = c->reason != NULL ? c->reason : reason;
+    bool whole = all_sent(c) && !c->shaking;
+    uint64_t unsent = c->out.len;
     weir_mutex_lock(&c->mu);
     c->closed = true; /* from here on nobody posts */
     weir_mutex_unlock(&c->mu);
     weir_tcp_registry_remove(c);
-    refuse_senders(c);
-    release_room(c, c->out.len);
+    close_socket(c, reason, whole);
+    c->state = WEIR_TCP_ENDING;
+    c->reason = c->reason != NULL ? c->reason : reason;
+    c->told |= c->shaking; /* nobody knows of it */
+    weir_tcp_sending_release(c, unsent);
     weir_strbuf_fini(&c->out);
-    if (c->polling)
-        uv_poll_stop(&c->poll);
-    weir_transport_close(&c->t, cut);
-    if (!c->intake.last && !c->intake.busy)
-        weir_intake_end(&c->intake);
-    else
-        c->intake.last = true;
-    update(c);
+    weir_list_remove(&c->dirty);
+    weir_tcp_sending_gather(c); /* refuses them */
+    if (is_delivering(c))
+        return; /* on_hungry comes, and what is no whole frame by then never will be one */
+    on_hungry(&c->intake);
 }
 
 static void let_go(struct weir_tcp_conn *c)
@@ -470,26 +564,25 @@ static void on_closed(uv_handle_t *handle)
 void weir_tcp_conn_cut(struct weir_tcp_conn *c)
 {
     struct weir_tcp_server *server = c->server;
-    if (c->state == WEIR_TCP_GONE)
-        return;
+    weir_tcp_conn_ref(c);
     c->told = true;
-    end(c, "stopped");
-    if (c->state == WEIR_TCP_GONE)
-        return; /* its end has found nothing left to do */
-    c->state = WEIR_TCP_GONE;
-    weir_intake_stop(&c->intake);
-    weir_timer_unset(c->worker, &c->idle);
-    weir_list_remove(&c->node);
-    atomic_fetch_sub_explicit(&server->shared->connections, 1, memory_order_relaxed);
-    if (c->polling)
-        uv_close((uv_handle_t *)&c->poll, on_closed);
-    else
-        let_go(c);
-}
-
-void weir_tcp_conn_stop(struct weir_tcp_conn *c)
-{
-    update(c); /* the server has stopped: nothing is read any more */
+    weir_tcp_conn_end(c, "stopped");
+    if (c->state != WEIR_TCP_GONE) { /* else its end has found nothing left to do, and come here */
+        c->state = WEIR_TCP_GONE;
+        if (c->lingers) {
+            (void)discard(c);
+            weir_transport_close(&c->t, false);
+        }
+        weir_intake_stop(&c->intake);
+        weir_timer_unset(c->worker, &c->timer);
+        weir_list_remove(&c->node);
+        atomic_fetch_sub_explicit(&server->shared->connections, 1, memory_order_relaxed);
+        if (c->polling)
+            uv_close((uv_handle_t *)&c->poll, on_closed);
+        else
+            let_go(c);
+    }
+    weir_tcp_conn_unref(c);
 }
 
 /* ---- its beginning ---- */
@@ -506,18 +599,14 @@ static int make_transport(struct weir_tcp_conn *c, int fd)
     return WEIR_OK;
 }
 
-struct weir_tcp_conn *weir_tcp_conn_begin(struct weir_tcp_server *server, int fd, const char *remote)
+static void init(struct weir_tcp_conn *c, struct weir_tcp_server *server, const char *remote)
 {
     const struct weir_tcp_settings *settings = &server->shared->settings;
-    struct weir_tcp_conn *c = weir_calloc(1, sizeof *c);
-    if (c == NULL) {
-        weir_transport_close(&(struct weir_transport){.fd = fd}, true);
-        return NULL;
-    }
+    struct weir_framing first = settings->framing;
+    struct weir_list *lists[] = {&c->node, &c->dirty, &c->senders, &c->sendings, &c->registered};
     weir_mutex_init(&c->mu, WEIR_RANK_SHARED_TABLE, "tcp connection");
-    weir_list_init(&c->senders);
-    weir_list_init(&c->sendings);
-    weir_list_init(&c->registered);
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        weir_list_init(lists[i]);
     atomic_init(&c->refs, 1);
     c->server = server;
     c->worker = server->base.seat->worker;
@@ -525,21 +614,36 @@ struct weir_tcp_conn *weir_tcp_conn_begin(struct weir_tcp_server *server, int fd
     c->framing = settings->framing;
     c->bound = settings->bound;
     c->waits = settings->waits;
-    c->fresh = true;
-    c->idle.fire = on_idle;
+    c->greets = settings->greets;
+    c->timer.fire = on_timer;
     c->active_ns = c->worker->now_ns;
     snprintf(c->remote, sizeof c->remote, "%s", remote);
-    weir_intake_init(&c->intake, &intake_ops, &server->shared->counts, server->base.seat, &settings->framing);
+    if (c->greets) {
+        first.kind = WEIR_FRAMING_LINE;
+        first.delimiter = '\n';
+    }
+    weir_intake_init(&c->intake, &intake_ops, &server->shared->counts, server->base.seat, &first);
     c->id = c->intake.feed.source;
+}
+
+struct weir_tcp_conn *weir_tcp_conn_begin(struct weir_tcp_server *server, int fd, const char *remote)
+{
+    struct weir_tcp_conn *c = weir_calloc(1, sizeof *c);
+    if (c == NULL) {
+        weir_transport_close(&(struct weir_transport){.fd = fd}, true);
+        return NULL;
+    }
+    init(c, server, remote);
     if (make_transport(c, fd) != WEIR_OK) {
         weir_transport_close(&c->t, true);
         let_go(c);
         return NULL;
     }
     weir_list_append(&server->conns, &c->node);
-    weir_tcp_registry_add(c);
-    if (settings->idle_ns != 0)
-        weir_timer_set(c->worker, &c->idle, c->active_ns + settings->idle_ns);
-    on_hungry(&c->intake); /* tells of it, and begins to read */
+    c->shaking = weir_transport_is_tls(&c->t);
+    if (c->shaking)
+        weir_tcp_conn_update(c);
+    else
+        open_up(c);
     return c;
 }

@@ -3,6 +3,7 @@
 
 #include "base/list.h"
 #include "io/tcp_conn.h"
+#include "io/tcp_server.h"
 
 enum { SHARDS = 16, BUCKETS = 256 };
 

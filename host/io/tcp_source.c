@@ -28,6 +28,11 @@ enum { ACCEPT_BATCH = 32, PAUSE_MS = 100 };
 static const char *const overflow_words[] = {"wait", "close", NULL};
 static const char *const overlong_words[] = {"skip", "close", NULL};
 
+static const struct weir_option options_of_greeting[] = {
+    {.name = "lines", .type = WEIR_OPTION_INT, .min = 1, .max = 1000000, .text = "how many"},
+    {.name = "until", .type = WEIR_OPTION_STRING, .text = "the line that is the last of them; '': an empty one"},
+};
+
 static const struct weir_option options_of_tcp[] = {
     {.name = "listen", .type = WEIR_OPTION_ADDRESS, .required = true, .text = "where peers connect: host:port, :port or unix:PATH"},
     WEIR_FRAMING_OPTIONS,
@@ -41,7 +46,13 @@ static const struct weir_option options_of_tcp[] = {
     {.name = "linger",
      .type = WEIR_OPTION_DURATION,
      .fallback = "5s",
-     .text = "how long a peer that has sent its end may still be sent something"},
+     .text = "how long a peer that has sent its end may still be sent something, and is waited for after ours"},
+    {.name = "handshake_timeout", .type = WEIR_OPTION_DURATION, .fallback = "10s", .min = 1000000, .text = "for TLS"},
+    {.name = "greeting",
+     .type = WEIR_OPTION_MAP,
+     .options = options_of_greeting,
+     .option_count = sizeof options_of_greeting / sizeof *options_of_greeting,
+     .text = "connections begin with lines, whatever the framing of what follows"},
     {.name = "send_buffer",
      .type = WEIR_OPTION_SIZE,
      .fallback = "256KiB",
@@ -64,6 +75,9 @@ static void check(const struct weir_conf *options, struct weir_problems *problem
     struct weir_err err;
     if (weir_framing_from_options(options, &framing, &err) < 0)
         weir_problems_error(problems, weir_conf_mark(options), "%s", err.text);
+    const struct weir_conf *greeting = weir_conf_option_map(options, "greeting");
+    if (greeting != NULL && !weir_conf_option_given(greeting, "lines") && !weir_conf_option_given(greeting, "until"))
+        weir_problems_error(problems, weir_conf_mark(greeting), "'greeting' needs 'lines', 'until', or both");
     weir_tls_check_options(options, problems);
 }
 
@@ -190,7 +204,9 @@ static void stop(struct weir_source *base)
     }
     weir_worker_now(base->seat->worker);
     WEIR_LIST_EACH(node, following, &s->conns)
-    weir_tcp_conn_stop(WEIR_LIST_ENTRY(node, struct weir_tcp_conn, node));
+    {
+        weir_tcp_conn_update(WEIR_LIST_ENTRY(node, struct weir_tcp_conn, node)); /* nothing is read any more */
+    }
 }
 
 static bool idle(const struct weir_source *base)
@@ -210,6 +226,7 @@ static void close_source(struct weir_source *base)
     s->stopped = s->closed = true;
     while (!weir_list_empty(&s->conns))
         weir_tcp_conn_cut(WEIR_LIST_ENTRY(s->conns.next, struct weir_tcp_conn, node));
+    weir_list_remove(&s->tidy.node);
     if (!s->started)
         return;
     uv_close((uv_handle_t *)&s->poll, NULL);
@@ -220,6 +237,11 @@ static void close_source(struct weir_source *base)
 static void destroy(struct weir_source *base)
 {
     weir_free(server_of(base));
+}
+
+static void on_tidy(struct weir_aside *a)
+{
+    weir_tcp_conn_tidy(WEIR_LIST_ENTRY(a, struct weir_tcp_server, tidy));
 }
 
 static const struct weir_source_ops ops = {
@@ -235,6 +257,9 @@ static int make(void *self, struct weir_seat *seat, struct weir_source **ret, st
     s->shared = k;
     s->fd = -1;
     weir_list_init(&s->conns);
+    weir_list_init(&s->dirty);
+    weir_list_init(&s->tidy.node);
+    s->tidy.run = on_tidy;
     *ret = &s->base;
     return WEIR_OK;
 }
@@ -253,6 +278,7 @@ static void stats(void *self, struct weir_strbuf *out)
     print(out, "accepted", atomic_load_explicit(&k->accepted, memory_order_relaxed));
     print(out, "turned_away", atomic_load_explicit(&k->refused, memory_order_relaxed));
     print(out, "failed", atomic_load_explicit(&k->failed, memory_order_relaxed));
+    print(out, "handshakes_failed", atomic_load_explicit(&k->handshakes_failed, memory_order_relaxed));
     print(out, "timeout_idle", atomic_load_explicit(&k->idle, memory_order_relaxed));
     print(out, "slow", atomic_load_explicit(&k->slow, memory_order_relaxed));
     print(out, "bytes_out", atomic_load_explicit(&k->bytes_out, memory_order_relaxed));
@@ -279,9 +305,16 @@ static int read_settings(const struct weir_conf *options, struct weir_tcp_settin
                                     .bound = weir_conf_option_size(options, "send_buffer"),
                                     .idle_ns = weir_conf_option_duration(options, "idle_timeout"),
                                     .linger_ns = weir_conf_option_duration(options, "linger"),
+                                    .handshake_ns = weir_conf_option_duration(options, "handshake_timeout"),
                                     .waits = weir_conf_option_enum(options, "on_overflow") == 0,
                                     .notify = weir_conf_option_bool(options, "notify"),
                                     .cut_overlong = weir_conf_option_enum(options, "overlong") == 1};
+    const struct weir_conf *greeting = weir_conf_option_map(options, "greeting");
+    s->greets = greeting != NULL;
+    if (s->greets && weir_conf_option_given(greeting, "lines"))
+        s->greeting_lines = (uint64_t)weir_conf_option_int(greeting, "lines");
+    if (s->greets)
+        s->greeting_end = weir_conf_option_string(greeting, "until");
     return weir_framing_from_options(options, &s->framing, reterr);
 }
 

@@ -105,7 +105,15 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 
 static void on_again(uv_idle_t *idle)
 {
-    move(idle->data);
+    struct weir_tcp_stream *s = idle->data;
+    bool nudged = s->nudged;
+    s->nudged = false;
+    if (nudged) {
+        update(s);
+        s->progress(s); /* may close it */
+    } else {
+        move(s);
+    }
 }
 
 /* Polls for what is wanted, and for nothing when nothing is. */
@@ -121,7 +129,7 @@ static void update(struct weir_tcp_stream *s)
         events |= weir_transport_polls_for_read(&s->t);
     if (s->state == WEIR_TCP_STREAM_UP && s->out.len > 0)
         events |= weir_transport_polls_for_write(&s->t);
-    if (reads && weir_transport_pending(&s->t))
+    if (s->nudged || (reads && weir_transport_pending(&s->t)))
         uv_idle_start(&s->again, on_again);
     else
         uv_idle_stop(&s->again);
@@ -226,6 +234,12 @@ void weir_tcp_stream_read_on(struct weir_tcp_stream *s)
 {
     if (s->opened)
         update(s);
+}
+
+void weir_tcp_stream_nudge(struct weir_tcp_stream *s)
+{
+    s->nudged = true;
+    uv_idle_start(&s->again, on_again);
 }
 
 int weir_tcp_stream_write(struct weir_tcp_stream *s, const void *data, size_t len)

@@ -46,7 +46,7 @@ struct weir_tcp_stream {
     uv_poll_t poll;
     uv_idle_t again; /* TLS has bytes that no poll tells of */
     unsigned handles;
-    bool opened, closing, shut_wanted;
+    bool opened, closing, shut_wanted, nudged;
 };
 
 /* Connects to `to` within `timeout_ns` (the handshake is the opener's to limit). `tls` NULL: plain; else a reference is kept, and `name` is
@@ -56,6 +56,8 @@ int weir_tcp_stream_open(struct weir_worker *w, const struct weir_address *to, s
                          struct weir_err *reterr);
 /* Bytes were taken from `in`, or ahead_max changed: read on. */
 void weir_tcp_stream_read_on(struct weir_tcp_stream *s);
+/* Calls `progress` in the loop's next turn, whatever is new. */
+void weir_tcp_stream_nudge(struct weir_tcp_stream *s);
 /* Sends `data`, now as far as it goes; the rest waits in `out`, whose length the opener bounds. WEIR_E_NOMEM, WEIR_E_CLOSED (it has failed). */
 int weir_tcp_stream_write(struct weir_tcp_stream *s, const void *data, size_t len);
 /* Our end, once `out` is sent. */

@@ -1,5 +1,6 @@
-/* Ticks stand on a grid: start + k × every, each late by its own share of `jitter`. A tick that can't be sent, since the one before waits
- * still for room or the process was stopped for a while, is left out and counted: the next event says how many were. */
+/* Ticks stand on a grid: start + k × every, each late by its own share of `jitter`. A tick that can't be
+ * sent, since the one before waits still for room or the process was stopped for a while, is left out and
+ * counted: the next event says how many were. */
 #include "io/timer_source.h"
 
 #include <assert.h>
@@ -21,22 +22,31 @@
 #include "io/source_value.h"
 
 static const struct weir_option options_of_timer[] = {
-    {.name = "every", .type = WEIR_OPTION_DURATION, .required = true, .min = WEIR_NS_PER_MS, .text = "between ticks; 1 ms and more"},
+    {.name = "every",
+     .type = WEIR_OPTION_DURATION,
+     .required = true,
+     .min = WEIR_NS_PER_MS,
+     .text = "between ticks; 1 ms and more"},
     {.name = "jitter",
      .type = WEIR_OPTION_DURATION,
      .fallback = "0",
      .text = "each tick is late by a random part of this; at most `every`"},
-    {.name = "at_start", .type = WEIR_OPTION_BOOL, .fallback = "false", .text = "the first tick comes at the start, not `every` later"},
+    {.name = "at_start",
+     .type = WEIR_OPTION_BOOL,
+     .fallback = "false",
+     .text = "the first tick comes at the start, not `every` later"},
     {.name = "value",
      .type = WEIR_OPTION_ANY,
-     .text = "the events' value; {n, missed} unless given: the tick's number and how many before it were left out"},
+     .text = "the events' value; {n, missed} unless given: the tick's number and how many before it were "
+             "left out"},
 };
 
 static void check(const struct weir_conf *options, struct weir_problems *problems)
 {
     const struct weir_conf *jitter = weir_conf_get(options, "jitter");
     if (weir_conf_option_duration(options, "jitter") > weir_conf_option_duration(options, "every"))
-        weir_problems_error(problems, weir_conf_mark(jitter), "'jitter' is longer than 'every': ticks would overtake each other");
+        weir_problems_error(problems, weir_conf_mark(jitter),
+                            "'jitter' is longer than 'every': ticks would overtake each other");
     weir_source_value_check(weir_conf_option_any(options, "value"), "value", problems);
 }
 
@@ -50,11 +60,11 @@ const struct weir_app_type weir_timer_source_type = {
 };
 
 struct maker {
-    struct weir_stage *stage;                  /* [const] */
-    uint64_t every_ns, jitter_ns;              /* [const] */
-    bool at_start, has_value;                  /* [const] */
-    struct weir_value value;                   /* [const] with has_value */
-    _Atomic uint64_t ticks, missed, refused;   /* [atomic relaxed] */
+    struct weir_stage *stage;                /* [const] */
+    uint64_t every_ns, jitter_ns;            /* [const] */
+    bool at_start, has_value;                /* [const] */
+    struct weir_value value;                 /* [const] with has_value */
+    _Atomic uint64_t ticks, missed, refused; /* [atomic relaxed] */
 };
 
 /* All fields belong to the worker once it runs. */
@@ -95,7 +105,8 @@ static void set(struct instance *in, uint64_t due_ns)
 {
     struct weir_worker *w = in->base.seat->worker;
     if (weir_timer_set(w, &in->timer, due_ns) < 0)
-        weir_log(WEIR_LOG_ERROR, "timer", NULL, "stage '%s': no memory for its timer: it makes no more events", in->maker->stage->name);
+        weir_log(WEIR_LOG_ERROR, "timer", NULL,
+                 "stage '%s': no memory for its timer: it makes no more events", in->maker->stage->name);
 }
 
 static bool make_value(struct instance *in, struct weir_value *ret)
@@ -230,7 +241,8 @@ static void stats(void *self, struct weir_strbuf *out)
 {
     struct maker *k = self;
     weir_strbuf_addf(out, "\"ticks\":%" PRIu64 ",\"missed\":%" PRIu64 ",\"refused\":%" PRIu64,
-                     atomic_load_explicit(&k->ticks, memory_order_relaxed), atomic_load_explicit(&k->missed, memory_order_relaxed),
+                     atomic_load_explicit(&k->ticks, memory_order_relaxed),
+                     atomic_load_explicit(&k->missed, memory_order_relaxed),
                      atomic_load_explicit(&k->refused, memory_order_relaxed));
 }
 
@@ -241,8 +253,8 @@ static void destroy_maker(void *self)
     weir_free(k);
 }
 
-int weir_timer_source_open(struct weir_stage *stage, const struct weir_conf *options, struct weir_source_maker *ret, char *bound,
-                           size_t size, struct weir_err *reterr)
+int weir_timer_source_open(struct weir_stage *stage, const struct weir_conf *options,
+                           struct weir_source_maker *ret, char *bound, size_t size, struct weir_err *reterr)
 {
     (void)bound; /* it has no address */
     (void)size;

@@ -14,7 +14,7 @@ struct weir_stage;
 extern const struct weir_app_type weir_timer_source_type;
 
 /* As weir_source_type.open. Control thread. */
-int weir_timer_source_open(struct weir_stage *stage, const struct weir_conf *options, struct weir_source_maker *ret, char *bound,
-                           size_t size, struct weir_err *reterr);
+int weir_timer_source_open(struct weir_stage *stage, const struct weir_conf *options,
+                           struct weir_source_maker *ret, char *bound, size_t size, struct weir_err *reterr);
 
 #endif

@@ -37,12 +37,24 @@ struct weir_handler_loader {
     int (*check)(const struct weir_app *app, const struct weir_app_stage *stage, struct weir_err *reterr);
 };
 
+struct weir_registry;
+
+/* What `weir test` runs. */
+struct weir_test_plan {
+    const struct weir_registry *registry;
+    const char *const *arguments; /* the test runner's */
+    size_t argument_count;
+    bool coverage;
+};
+
 struct weir_registry {
     const struct weir_source_type *sources;
     size_t source_count;
     const struct weir_sink_type *sinks;
     size_t sink_count;
     struct weir_handler_loader handlers;
+    /* Runs specs; WEIR_OK: `*ret_failed` says whether any failed. NOTFOUND: what runs them is not installed. NULL: there is nothing to. */
+    int (*test)(const struct weir_test_plan *plan, bool *ret_failed, struct weir_err *reterr);
 };
 
 /* The type named so; NULL: none (weir_app_load has refused such a name already). */

@@ -61,6 +61,217 @@ function weir.now() end
 ---@return number
 function weir.time() end
 
+---Why something in the world failed, as a name: of the system (`ECONNREFUSED`, `ENOENT`, …), or `TIMEOUT`, `ENOTFOUND`, `TRUNCATED`, `TOO_LARGE`,
+---`EOF`, `BAD_URL`, `BAD_ANSWER`, `TOO_MANY_REDIRECTS`, `TLS_HANDSHAKE`, `CERT_UNTRUSTED`, `CERT_NAME_MISMATCH`, `CERT_EXPIRED`.
+---@alias weir.Code string
+
+---Suspends the call. Other calls of the worker go on.
+---@param seconds number
+function weir.sleep(seconds) end
+
+---Begins `fn(...)` in the background; it has no event. In init too, for what is to run as long as the stage does.
+---@param fn function
+---@param ... any
+---@return true? ok
+---@return "full"|nil reason as many run as the stage's `concurrency` allows
+function weir.fiber(fn, ...) end
+
+---Has `fn` called once the call that is running has ended, however it ends.
+---@param fn function
+function weir.defer(fn) end
+
+---@class weir.Timer
+local Timer = {}
+
+---@return boolean was_set whether it was still to fire
+function Timer:cancel() end
+
+---Calls `fn` as a fiber after `seconds`, and each time again with `every`.
+---@param seconds number
+---@param fn function
+---@param options? {every: boolean?}
+---@return weir.Timer
+function weir.timer(seconds, fn, options) end
+
+---@class weir.HttpOptions
+---@field url string http or https
+---@field method? string default: GET, or POST with a body
+---@field headers? table<string, string>
+---@field body? string|fun(): string? a function gives chunk after chunk, nil: the end; it may suspend
+---@field body_size? integer of a body that a function gives; nil: sent in chunks
+---@field stream? boolean the answer comes with its head, its body is read by answer:read
+---@field timeout? number seconds for all of it, default 30; 0: none
+---@field connect_timeout? number
+---@field idle_timeout? number seconds without a byte; whole ones
+---@field redirects? integer followed at most, default 5
+---@field max_body? integer bytes of an answer that is not streamed; default: a quarter of limits.memory
+---@field verify? boolean false: the server's certificate is not checked
+---@field ca? string PEM file of authorities; paths are seen from the application's folder
+---@field certificate? string PEM file, with `key`: what we show to the server
+---@field key? string
+---@field socket? string path of a unix socket to connect to
+
+---@class weir.HttpAnswer
+---@field status integer
+---@field headers table<string, string> names in lower case; repeated ones joined by ", "
+---@field cookies string[] the Set-Cookie headers
+---@field body? string unless it is streamed
+local HttpAnswer = {}
+
+---The next chunk of a streamed answer; nil: its end.
+---@return string? chunk
+---@return string? message
+---@return weir.Code? code
+function HttpAnswer:read() end
+
+---Ends a streamed answer; also `local answer <close>`.
+function HttpAnswer:close() end
+
+---@class weir.http
+weir.http = {}
+
+---Suspends the call until the answer is there.
+---@param options weir.HttpOptions|string options, or the URL to get
+---@return weir.HttpAnswer? answer
+---@return string? message
+---@return weir.Code? code
+function weir.http.request(options) end
+
+---Of the worker, for all its stages: connections to one host (default 64), idle connections (default 256). The last call counts.
+---@param limits {per_host: integer?, kept: integer?}
+function weir.http.limits(limits) end
+
+---@class weir.TlsOptions
+---@field name? string what the peer's certificate must be for; default: the host
+---@field ca? string
+---@field certificate? string
+---@field key? string
+---@field verify? boolean
+
+---A connection made by weir.tcp.connect. One call may read while another one writes. `local c <close>` closes it.
+---@class weir.Connection
+local Connection = {}
+
+---What is there, so many bytes, or a line without its end.
+---@param what? integer|"line"
+---@param timeout? number
+---@return string? data
+---@return string? message
+---@return weir.Code? code
+function Connection:read(what, timeout) end
+
+---Suspends the call while more than 256 KiB wait to be sent.
+---@param data string
+---@return true? ok
+---@return string? message
+---@return weir.Code? code
+function Connection:write(data) end
+
+---Our end: nothing more is written, reading goes on.
+function Connection:shutdown() end
+
+function Connection:close() end
+
+---@class weir.tcp
+weir.tcp = {}
+
+---@param address string "host:port" or "unix:/path"
+---@param options? {timeout: number?, tls: boolean|weir.TlsOptions|nil}
+---@return weir.Connection? connection
+---@return string? message
+---@return weir.Code? code
+---@overload fun(host: string, port: integer, options?: table): weir.Connection?, string?, weir.Code?
+function weir.tcp.connect(address, options) end
+
+---@class weir.dns
+weir.dns = {}
+
+---@param name string
+---@param family? "any"|"ipv4"|"ipv6"
+---@return string[]? addresses
+---@return string? message
+---@return weir.Code? code
+function weir.dns.resolve(name, family) end
+
+---Files, without holding up the worker. Paths are seen from the application's folder; with `libs: safe` nothing outside of it is reached.
+---@class weir.fs
+weir.fs = {}
+
+---@param path string
+---@param options? {max: integer?, offset: integer?, length: integer?} max: larger ones fail with EFBIG; default: a quarter of limits.memory
+---@return string? data
+---@return string? message
+---@return weir.Code? code
+function weir.fs.read(path, options) end
+
+---@param path string
+---@param data string
+---@param options? {append: boolean?, replace: boolean?, sync: boolean?, mode: integer?} replace: others see the old file or the new one
+---@return true? ok
+---@return string? message
+---@return weir.Code? code
+function weir.fs.write(path, data, options) end
+
+---@class weir.Stat
+---@field type "file"|"folder"|"link"|"other"
+---@field size integer
+---@field modified number seconds since 1970
+---@field mode integer
+
+---@param path string
+---@return weir.Stat? stat
+---@return string? message
+---@return weir.Code? code
+function weir.fs.stat(path) end
+
+---@param path string
+---@return string[]? names in no order
+---@return string? message
+---@return weir.Code? code
+function weir.fs.list(path) end
+
+---A file or an empty folder.
+---@param path string
+---@return true? ok
+---@return string? message
+---@return weir.Code? code
+function weir.fs.remove(path) end
+
+---@param path string
+---@return true? ok
+---@return string? message
+---@return weir.Code? code
+function weir.fs.mkdir(path) end
+
+---@param path string
+---@param new string
+---@return true? ok
+---@return string? message
+---@return weir.Code? code
+function weir.fs.rename(path, new) end
+
+---@class weir.SpawnOptions
+---@field cmd string looked up in PATH
+---@field args? string[]
+---@field stdin? string default: nothing
+---@field env? table<string, string> all that it gets; default: the host's
+---@field cwd? string default: the application's folder
+---@field timeout? number seconds; then TERM, 2 s later KILL, to its process group
+---@field max_output? integer bytes of stdout and stderr together, default 1 MiB
+
+---@class weir.Process
+---@field status? integer its exit status
+---@field signal? integer that ended it, instead
+---@field stdout string
+---@field stderr string
+
+---Runs a program and waits for its end. Needs `libs: all`. It is ended with its call.
+---@param options weir.SpawnOptions
+---@return weir.Process? process
+---@return string? message
+---@return weir.Code? code
+function weir.spawn(options) end
+
 ---A stage's counters, added up over all workers just now.
 ---@class weir.Stage
 ---@field stage string its name
@@ -286,6 +497,8 @@ function weir.json.array(t) end
 ---@field query string after the question mark; "" when there is none
 ---@field target string path and query as sent
 ---@field version string "1.1" or "1.0"
+---@field scheme "http"|"https"
+---@field tls? table what was agreed on, over TLS
 ---@field headers table<string, string> by name in any case; repeated ones are joined by ", "; pairs() goes through all
 ---@field body string raises when the source streams it (`body: stream`): use read
 ---@field remote string the client's address

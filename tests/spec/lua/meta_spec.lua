@@ -25,6 +25,11 @@ for meta, class in pairs {shared = "Shared", counter = "Counter", gauge = "Gauge
         out:write(class, "() ", key, "\n")
     end
 end
+for meta, class in pairs {["weir.timer"] = "Timer", ["weir.http.answer"] = "HttpAnswer", ["weir.tcp"] = "Connection"} do
+    for key in pairs(registry[meta].__index) do
+        out:write(class, "() ", key, "\n")
+    end
+end
 for key in pairs(registry["weir.stream"].__index) do
     out:write("Stream() ", key, "\n")
 end
