@@ -21,6 +21,12 @@ static struct weir_worker *worker_of(const struct weir_call *call)
     return call->vm->seat->worker;
 }
 
+/* Whether its own time is over: the event's deadline is the same, so either may be seen first. */
+static bool timed_out(const struct weir_call *call)
+{
+    return call->reply->until_ns != 0 && worker_of(call)->now_ns >= call->reply->until_ns;
+}
+
 /* It waits for the answer no longer: what comes still is dropped, and the receiver can see that nobody waits. */
 static void leave(struct weir_call *call)
 {
@@ -82,10 +88,10 @@ static void call_emitted(struct weir_emission *em, enum weir_verdict verdict, st
         weir_call_forget(call);
         return;
     }
+    if (verdict != WEIR_VERDICT_ACCEPTED && call->reply_failure == NULL)
+        call->reply_failure = verdict == WEIR_VERDICT_EXPIRED && timed_out(call) ? "timeout" : weir_verdict_text(verdict);
     if (ev != NULL)
         end_refused(call, ev);
-    if (verdict != WEIR_VERDICT_ACCEPTED && call->reply_failure == NULL)
-        call->reply_failure = weir_verdict_text(verdict);
     if (call->reply_failure != NULL || call->reply_came)
         weir_call_continue(call);
 }
@@ -96,9 +102,8 @@ static const char *why_unanswered(const struct weir_call *call)
         [WEIR_REQUEST_UNANSWERED] = "unanswered", [WEIR_REQUEST_FAILED] = "failed", [WEIR_REQUEST_REFUSED] = "full",
         [WEIR_REQUEST_DROPPED] = "dropped",       [WEIR_REQUEST_EXPIRED] = "expired",
     };
-    const struct weir_reply *r = call->reply;
-    bool timed_out = r->until_ns != 0 && worker_of(call)->now_ns >= r->until_ns;
-    return r->end == WEIR_REQUEST_EXPIRED && timed_out ? "timeout" : texts[r->end];
+    enum weir_request_end end = call->reply->end;
+    return end == WEIR_REQUEST_EXPIRED && timed_out(call) ? "timeout" : texts[end];
 }
 
 WEIR_L_RAISES static int l_called(lua_State *L, int status, lua_KContext ctx)

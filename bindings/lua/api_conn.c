@@ -1,17 +1,20 @@
-/* weir.conn: handles of connections of `tcp` sources (io/tcp_conn.h). A handle holds a reference, not the connection; its id travels. */
+/* weir.conn: handles of connections of `tcp` sources (io/tcp_conn.h). A handle holds a reference, not the
+ * connection; its id travels. */
 #include <lauxlib.h>
 
 #include "core/event.h"
 #include "core/seat.h"
 #include "io/tcp_conn.h"
+#include "io/tcp_sending.h"
 #include "lua/api.h"
 #include "lua/call.h"
+#include "lua/request_ud.h"
 
 struct conn_ud {
     struct weir_tcp_conn *c;
 };
 
-/* A call that waits for room. It is no longer the call's when that ends first: what was sent is on its way then. */
+/* A call that waits for room. When it ends first, what it wanted to send is taken back. */
 struct send_wait {
     struct weir_wait wait;
     struct weir_tcp_sending *sending;
@@ -38,7 +41,13 @@ WEIR_L_RAISES static int l_conn(lua_State *L)
 {
     uint64_t id;
     if (lua_isnoneornil(L, 1)) {
-        id = weir_call_with_event(L, "weir.conn")->one->source;
+        struct weir_call *call = weir_call_with_event(L, "weir.conn");
+        if (call->count > 1)
+            return luaL_error(
+                L,
+                "weir.conn: a batch of %d events is handled; say which one by weir.conn(weir.meta(i).source)",
+                (int)call->count);
+        id = call->evs[0]->source;
     } else {
         int is_integer;
         id = (uint64_t)lua_tointegerx(L, 1, &is_integer);
@@ -57,9 +66,7 @@ WEIR_L_RAISES static int l_conn(lua_State *L)
 static void on_sent(struct weir_tcp_sending *s, int rc)
 {
     struct send_wait *w = s->arg;
-    weir_tcp_sending_free(s);
-    if (w == NULL) /* its call has ended */
-        return;
+    weir_tcp_sending_unref(s);
     w->sending = NULL;
     w->rc = rc;
     weir_call_continue(w->wait.call);
@@ -68,7 +75,7 @@ static void on_sent(struct weir_tcp_sending *s, int rc)
 static bool stop_sending(struct weir_wait *wait)
 {
     struct send_wait *w = WEIR_LIST_ENTRY(wait, struct send_wait, wait);
-    w->sending->arg = NULL;
+    weir_tcp_sending_recall(w->sending);
     w->sending = NULL;
     return true;
 }
@@ -84,10 +91,12 @@ WEIR_L_RAISES static int push_sent(lua_State *L, int rc)
     case WEIR_E_FULL:
         return push_reason(L, "full");
     case WEIR_E_LIMIT:
-        return luaL_error(L, "conn:send: it is longer than the source's max_frame, or than its length can say");
+        return luaL_error(L,
+                          "conn:send: it is longer than the source's max_frame, or than its length can say");
     case WEIR_E_INVAL:
-        return luaL_error(L, "conn:send: it is no frame of this connection (a line must not have a line's end in it; a frame with its own "
-                             "header must say its length)");
+        return luaL_error(
+            L, "conn:send: it is no frame of this connection (a line must not have a line's end in it; a "
+               "frame with its own header must say its length); conn:write sends bytes as they are");
     default:
         return luaL_error(L, "conn:send: out of memory");
     }
@@ -101,24 +110,36 @@ WEIR_L_RAISES static int l_sent(lua_State *L, int status, lua_KContext ctx)
     return push_sent(L, w->rc);
 }
 
-/* conn:send(data) -> true | nil, "closed" | nil, "full" */
-WEIR_L_RAISES static int l_send(lua_State *L)
+WEIR_L_RAISES static int send_data(lua_State *L, const char *what, bool whole)
 {
-    size_t len;
-    struct weir_tcp_conn *c = check_conn(L, "send");
-    weir_api_check_string(L, 2, "conn:send: the data");
-    const char *data = lua_tolstring(L, 2, &len);
-    struct weir_call *call = weir_call_running(L, "conn:send");
+    struct weir_tcp_send send = {.whole = whole};
+    struct weir_tcp_conn *c = check_conn(L, what);
+    send.data = weir_api_check_string(L, 2, whole ? "conn:write: the data" : "conn:send: the data");
+    send.len = lua_rawlen(L, 2);
+    struct weir_call *call = weir_call_running(L, whole ? "conn:write" : "conn:send");
     struct weir_worker *w = call->vm->seat->worker;
-    bool waits = c->waits && weir_call_can_wait(L);
-    if (!waits)
-        return push_sent(L, weir_tcp_conn_send(c, w, data, len, NULL, NULL, NULL));
+    if (!c->waits || !weir_call_can_wait(L))
+        return push_sent(L, weir_tcp_conn_send(c, w, &send, NULL));
     struct send_wait *wait = lua_newuserdatauv(L, sizeof *wait, 0);
     wait->wait.cancel = stop_sending;
-    int rc = weir_tcp_conn_send(c, w, data, len, on_sent, wait, &wait->sending);
+    send.done = on_sent;
+    send.arg = wait;
+    int rc = weir_tcp_conn_send(c, w, &send, &wait->sending);
     if (rc != WEIR_E_FULL)
         return push_sent(L, rc);
     return weir_call_suspend(L, &wait->wait, l_sent);
+}
+
+/* conn:send(frame) -> true | nil, "closed" | nil, "full" */
+WEIR_L_RAISES static int l_send(lua_State *L)
+{
+    return send_data(L, "send", false);
+}
+
+/* conn:write(bytes), as they are -> the same */
+WEIR_L_RAISES static int l_write(lua_State *L)
+{
+    return send_data(L, "write", true);
 }
 
 /* --- the rest --- */
@@ -135,32 +156,41 @@ WEIR_L_RAISES static int l_abort(lua_State *L)
     return 0;
 }
 
+enum field { ID = 1, REMOTE, SOURCE, TLS };
+
+/* Upvalue: a table of names; a function is a method, a number a field. */
 WEIR_L_RAISES static int l_index(lua_State *L)
 {
     struct weir_tcp_conn *c = check_conn(L, "index");
     lua_pushvalue(L, 2);
-    if (lua_rawget(L, lua_upvalueindex(1)) == LUA_TFUNCTION)
+    int type = lua_rawget(L, lua_upvalueindex(1));
+    if (type == LUA_TFUNCTION)
         return 1;
-    const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?";
-    switch (name[0] != '\0' && lua_type(L, -1) == LUA_TNUMBER ? lua_tointeger(L, -1) : 0) {
-    case 1:
+    switch (type == LUA_TNUMBER ? lua_tointeger(L, -1) : 0) {
+    case ID:
         lua_pushinteger(L, (lua_Integer)c->id);
         return 1;
-    case 2:
+    case REMOTE:
         lua_pushstring(L, c->remote);
         return 1;
-    case 3:
+    case SOURCE:
         lua_pushstring(L, c->stage);
         return 1;
+    case TLS:
+        return weir_request_ud_push_tls(L, c->tls);
     default:
-        return luaL_error(L, "a connection has no '%s'", name);
+        return luaL_error(L, "a connection has no '%s'",
+                          lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : luaL_typename(L, 2));
     }
 }
 
 WEIR_L_RAISES static int l_tostring(lua_State *L)
 {
     struct conn_ud *u = luaL_checkudata(L, 1, "weir.conn");
-    lua_pushfstring(L, "connection %I (%s)", (LUAI_UACINT)u->c->id, u->c->remote);
+    if (u->c == NULL)
+        lua_pushliteral(L, "connection (closed)");
+    else
+        lua_pushfstring(L, "connection %I (%s)", (LUAI_UACINT)u->c->id, u->c->remote);
     return 1;
 }
 
@@ -181,14 +211,16 @@ WEIR_L_RAISES static int l_gc(lua_State *L)
 
 WEIR_L_RAISES void weir_api_conn_open(lua_State *L)
 {
-    static const luaL_Reg methods[] = {{"send", l_send}, {"close", l_close}, {"abort", l_abort}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"send", l_send}, {"write", l_write}, {"close", l_close}, {"abort", l_abort}, {NULL, NULL}};
     static const luaL_Reg meta[] = {{"__gc", l_gc}, {"__tostring", l_tostring}, {"__eq", l_eq}, {NULL, NULL}};
-    static const char *const fields[] = {"id", "remote", "source"};
+    static const char *const fields[] = {
+        [ID] = "id", [REMOTE] = "remote", [SOURCE] = "source", [TLS] = "tls"};
     luaL_newmetatable(L, "weir.conn");
     luaL_setfuncs(L, meta, 0);
     luaL_newlib(L, methods);
-    for (int i = 0; i < 3; i++) {
-        lua_pushinteger(L, i + 1);
+    for (int i = ID; i <= TLS; i++) {
+        lua_pushinteger(L, i);
         lua_setfield(L, -2, fields[i]);
     }
     lua_pushcclosure(L, l_index, 1);

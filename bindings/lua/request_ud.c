@@ -14,55 +14,18 @@
 #include "lua/call.h"
 #include "lua/config.h"
 #include "lua/convert.h"
-#include "lua/json.h"
 #include "lua/script.h"
 #include "lua/stream_ud.h"
 
 enum field { METHOD = 1, PATH, QUERY, TARGET, VERSION, HEADERS, BODY, REMOTE, ID, CLASS, VARS, SCHEME, TLS };
 
-/* --- handles as numbers --- */
-
-enum { SERIAL_BITS = 44, PLACE_BITS = 18 };
-
-static const uintptr_t OF_REQUEST = (uintptr_t)2 << (SERIAL_BITS + PLACE_BITS);
-static const uintptr_t OF_HEADERS = (uintptr_t)3 << (SERIAL_BITS + PLACE_BITS);
-static const uintptr_t SERIAL_MASK = ((uintptr_t)1 << SERIAL_BITS) - 1;
-static const size_t PLACES_MAX = (size_t)1 << PLACE_BITS;
-
-/* What stands at `idx`: OF_REQUEST, OF_HEADERS, or 0 for anything else. */
-static uintptr_t kind_of(lua_State *L, int idx)
-{
-    if (lua_type(L, idx) != LUA_TLIGHTUSERDATA)
-        return 0;
-    uintptr_t kind = (uintptr_t)lua_touserdata(L, idx) & OF_HEADERS;
-    return kind >= OF_REQUEST ? kind : 0;
-}
-
-/* The place that a number means, if it still belongs to the call that was given the number. */
-static struct weir_request_ud *find(const struct weir_vm *vm, uintptr_t number)
-{
-    static struct weir_request_ud over; /* never written to */
-    size_t place = (number >> SERIAL_BITS) & (PLACES_MAX - 1);
-    struct weir_request_ud *u = place < vm->request_count ? vm->requests[place] : &over;
-    return (u->serial & SERIAL_MASK) == (number & SERIAL_MASK) ? u : &over;
-}
-
-/* The handle of a spec: a full userdata. */
-static struct weir_request_ud *test_full(lua_State *L, int idx)
-{
-    const void *meta = weir_vm_of(L)->request_meta;
-    if (meta == NULL || lua_type(L, idx) != LUA_TUSERDATA || !lua_getmetatable(L, idx))
-        return NULL;
-    bool ours = lua_topointer(L, -1) == meta;
-    lua_pop(L, 1);
-    return ours ? lua_touserdata(L, idx) : NULL;
-}
-
 struct weir_request_ud *weir_request_ud_test(lua_State *L, int idx)
 {
-    if (kind_of(L, idx) != OF_REQUEST)
-        return test_full(L, idx);
-    return find(weir_vm_of(L), (uintptr_t)lua_touserdata(L, idx));
+    if (lua_type(L, idx) != LUA_TUSERDATA || !lua_getmetatable(L, idx))
+        return NULL;
+    bool ours = lua_topointer(L, -1) == weir_vm_of(L)->request_meta;
+    lua_pop(L, 1);
+    return ours ? lua_touserdata(L, idx) : NULL;
 }
 
 static const char *fate_text(const struct weir_request_ud *u)
@@ -79,7 +42,7 @@ static const char *fate_text(const struct weir_request_ud *u)
 
 const char *weir_request_ud_unusable(const struct weir_request_ud *u)
 {
-    if (u->call == NULL || u->call->serial != u->serial)
+    if (u->call->serial != u->serial)
         return u->fate != WEIR_REQUEST_UD_HELD ? fate_text(u)
                                                : "the request is over: the call that had it has ended";
     if (u->call->vm->running != u->call)
@@ -90,66 +53,6 @@ const char *weir_request_ud_unusable(const struct weir_request_ud *u)
 struct weir_event *weir_request_ud_event(const struct weir_request_ud *u)
 {
     return u->call->evs[u->index];
-}
-
-/* The registry's table under this address keeps the places alive: they are memory of the VM, which its limit counts. */
-static const char places_key;
-
-/* Room in the list of all places. The table of them is at the top of the stack. */
-WEIR_L_RAISES static void grow_list(lua_State *L, struct weir_vm *vm, size_t count)
-{
-    size_t cap = vm->request_cap > 0 ? vm->request_cap : 8;
-    while (cap < vm->request_count + count)
-        cap *= 2;
-    if (cap == vm->request_cap)
-        return;
-    struct weir_request_ud **all = lua_newuserdatauv(L, cap * sizeof(struct weir_request_ud *), 0);
-    if (vm->request_count > 0)
-        memcpy(all, vm->requests, vm->request_count * sizeof(struct weir_request_ud *));
-    lua_rawseti(L, -2, 1);
-    vm->requests = all;
-    vm->request_cap = cap;
-}
-
-/* Places for the events of a call; a larger batch than before leaves its old ones alone. */
-WEIR_L_RAISES static void make_places(lua_State *L, struct weir_call *call)
-{
-    struct weir_vm *vm = call->vm;
-    size_t count = 1;
-    while (count < call->count)
-        count *= 2;
-    if (vm->request_count + count > PLACES_MAX)
-        luaL_error(L, "more than %I requests are held at once", (LUAI_UACINT)PLACES_MAX);
-    luaL_checkstack(L, 4, NULL);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &places_key);
-    grow_list(L, vm, count);
-    struct weir_request_ud *made = lua_newuserdatauv(L, count * sizeof *made, 0);
-    memset(made, 0, count * sizeof *made);
-    lua_rawseti(L, -2, (lua_Integer)vm->request_count + 2);
-    lua_pop(L, 1);
-    call->handles = made;
-    call->first_handle = (uint32_t)vm->request_count;
-    call->handle_count = (uint32_t)count;
-    for (size_t i = 0; i < count; i++)
-        vm->requests[vm->request_count++] = &made[i];
-}
-
-/* The place of event `index`, for the life of the call. */
-WEIR_L_RAISES static struct weir_request_ud *push_number(lua_State *L, struct weir_call *call, size_t index)
-{
-    if (index >= call->handle_count)
-        make_places(L, call);
-    uintptr_t place = call->first_handle + index;
-    lua_pushlightuserdata(L, (void *)(OF_REQUEST | place << SERIAL_BITS | (call->serial & SERIAL_MASK)));
-    return &call->handles[index];
-}
-
-WEIR_L_RAISES static struct weir_request_ud *push_full(lua_State *L, const struct weir_vm *vm)
-{
-    struct weir_request_ud *u = lua_newuserdatauv(L, sizeof *u, 1);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->request_ref);
-    lua_setmetatable(L, -2);
-    return u;
 }
 
 WEIR_L_RAISES void weir_request_ud_push(lua_State *L, size_t index)
@@ -169,26 +72,22 @@ WEIR_L_RAISES void weir_request_ud_push(lua_State *L, size_t index)
     u->http = weir_http_request_of(r);
     u->fate = WEIR_REQUEST_UD_HELD;
     u->body_read = false;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->request_ref);
+    lua_setmetatable(L, -2);
 }
 
 /* --- reading it --- */
 
-WEIR_L_RAISES static void check_usable(lua_State *L, const struct weir_request_ud *u, const char *what)
+WEIR_L_RAISES static struct weir_request_ud *check(lua_State *L, const char *what)
 {
+    struct weir_request_ud *u = weir_request_ud_test(L, 1);
+    if (u == NULL)
+        luaL_error(L, "%s needs a request (write req:%s)", what, what);
     const char *why = weir_request_ud_unusable(u);
     if (why != NULL)
         luaL_error(L, "%s: %s", what, why);
     if (u->http == NULL)
         luaL_error(L, "%s: it is no HTTP request", what);
-}
-
-/* The request that a method is called for. */
-WEIR_L_RAISES static struct weir_request_ud *check(lua_State *L, const char *what)
-{
-    struct weir_request_ud *u = weir_request_ud_test(L, 1);
-    if (u == NULL)
-        luaL_error(L, "req:%s needs a request, this is a %s (write req:%s, with a colon)", what, luaL_typename(L, 1), what);
-    check_usable(L, u, what);
     return u;
 }
 
@@ -291,7 +190,7 @@ WEIR_L_RAISES static void set_text(lua_State *L, const char *key, const char *te
 }
 
 /* What the connection has agreed on; nil over a plain one. */
-WEIR_L_RAISES static int push_tls(lua_State *L, const struct weir_tls_info *info)
+WEIR_L_RAISES int weir_request_ud_push_tls(lua_State *L, const struct weir_tls_info *info)
 {
     if (info == NULL) {
         lua_pushnil(L);
@@ -339,27 +238,15 @@ WEIR_L_RAISES static int push_field(lua_State *L, struct weir_request_ud *u, enu
         lua_pushstring(L, r->tls != NULL ? "https" : "http");
         return 1;
     case TLS:
-        return push_tls(L, r->tls);
+        return weir_request_ud_push_tls(L, r->tls);
     }
     return 0;
-}
-
-WEIR_L_RAISES static int index_headers(lua_State *L);
-
-/* A light userdata that is none of ours: weir.json.null, or one of a C library. */
-WEIR_L_RAISES static int refuse_other(lua_State *L)
-{
-    bool null = lua_touserdata(L, 1) == weir_json_null();
-    return luaL_error(L, "attempt to index %s", null ? "weir.json.null (a null of JSON, or nil in a table that was sent)"
-                                                     : "a light userdata value");
 }
 
 /* Upvalue: a table of names; a function is a method, a number a field. */
 WEIR_L_RAISES static int l_index(lua_State *L)
 {
-    uintptr_t kind = kind_of(L, 1);
-    if (kind != OF_REQUEST)
-        return kind == OF_HEADERS ? index_headers(L) : refuse_other(L);
+    lua_settop(L, 2);
     lua_pushvalue(L, 2);
     int type = lua_rawget(L, lua_upvalueindex(1));
     if (type == LUA_TFUNCTION)
@@ -367,25 +254,18 @@ WEIR_L_RAISES static int l_index(lua_State *L)
     if (type != LUA_TNUMBER)
         return luaL_error(L, "a request has no '%s'",
                           lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : luaL_typename(L, 2));
-    struct weir_request_ud *u = find(weir_vm_of(L), (uintptr_t)lua_touserdata(L, 1));
-    check_usable(L, u, lua_tostring(L, 2));
-    return push_field(L, u, (enum field)lua_tointeger(L, -1));
+    lua_Integer field = lua_tointeger(L, -1);
+    lua_settop(L, 2);
+    return push_field(L, check(L, lua_tostring(L, 2)), (enum field)field);
 }
 
 WEIR_L_RAISES static int l_newindex(lua_State *L)
 {
-    uintptr_t kind = kind_of(L, 1);
-    if (kind == OF_HEADERS)
-        return luaL_error(L, "the headers of a request can't be changed; give those of the answer to req:reply");
-    if (kind != OF_REQUEST)
-        return refuse_other(L);
-    struct weir_request_ud *u = find(weir_vm_of(L), (uintptr_t)lua_touserdata(L, 1));
-    check_usable(L, u, "a request's field");
+    struct weir_request_ud *u = check(L, "a request's field");
     const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?";
     if (strcmp(name, "vars") != 0)
         return luaL_error(L, "a request's '%s' can't be set; what travels along goes into req.vars", name);
-    if (!lua_istable(L, 3))
-        return luaL_error(L, "req.vars must be a table, this is a %s", luaL_typename(L, 3));
+    luaL_checktype(L, 3, LUA_TTABLE);
     lua_rawgeti(L, LUA_REGISTRYINDEX, weir_vm_of(L)->vars_ref);
     lua_pushvalue(L, 3);
     u->call->has_vars = true;
@@ -395,13 +275,8 @@ WEIR_L_RAISES static int l_newindex(lua_State *L)
 
 WEIR_L_RAISES static int l_tostring(lua_State *L)
 {
-    uintptr_t kind = kind_of(L, 1);
-    if (kind != OF_REQUEST) {
-        lua_pushfstring(L, "%s: %p", kind == OF_HEADERS ? "request headers" : "userdata", lua_touserdata(L, 1));
-        return 1;
-    }
-    const struct weir_request_ud *u = find(weir_vm_of(L), (uintptr_t)lua_touserdata(L, 1));
-    const char *why = weir_request_ud_unusable(u);
+    struct weir_request_ud *u = weir_request_ud_test(L, 1);
+    const char *why = u != NULL ? weir_request_ud_unusable(u) : "it is none";
     if (why != NULL || u->http == NULL)
         lua_pushfstring(L, "request (%s)", why != NULL ? why : "not of HTTP");
     else {
@@ -534,22 +409,20 @@ WEIR_L_RAISES static int l_read(lua_State *L)
 
 /* --- its headers --- */
 
-/* Of the headers at index 1. */
-WEIR_L_RAISES static const struct weir_http_request *headers_owner(lua_State *L)
+WEIR_L_RAISES static struct weir_http_request *headers_owner(lua_State *L)
 {
-    const struct weir_request_ud *u = find(weir_vm_of(L), (uintptr_t)lua_touserdata(L, 1));
-    check_usable(L, u, "headers");
-    return u->http;
+    lua_getiuservalue(L, 1, 1);
+    lua_replace(L, 1);
+    return check(L, "headers")->http;
 }
 
-WEIR_L_RAISES static int index_headers(lua_State *L)
+WEIR_L_RAISES static int l_headers_index(lua_State *L)
 {
     char lower[128];
-    const struct weir_http_request *r = headers_owner(L);
-    if (lua_type(L, 2) != LUA_TSTRING)
-        return luaL_error(L, "a header's name is a string, this is a %s", luaL_typename(L, 2));
     size_t len;
-    const char *name = lua_tolstring(L, 2, &len);
+    lua_settop(L, 2);
+    const struct weir_http_request *r = headers_owner(L);
+    const char *name = luaL_checklstring(L, 2, &len);
     if (len >= sizeof lower)
         return 0;
     for (size_t i = 0; i < len; i++)
@@ -560,8 +433,8 @@ WEIR_L_RAISES static int index_headers(lua_State *L)
 
 WEIR_L_RAISES static int l_headers_next(lua_State *L)
 {
-    if (kind_of(L, 1) != OF_HEADERS)
-        return luaL_error(L, "this walks the headers of a request, not a %s", luaL_typename(L, 1));
+    lua_settop(L, 2);
+    lua_pushvalue(L, 1);
     lua_Integer i = lua_tointeger(L, lua_upvalueindex(1));
     const struct weir_http_request *r = headers_owner(L);
     if (i >= (lua_Integer)r->header_count)
@@ -573,14 +446,18 @@ WEIR_L_RAISES static int l_headers_next(lua_State *L)
     return 2;
 }
 
-WEIR_L_RAISES static int l_pairs(lua_State *L)
+WEIR_L_RAISES static int l_headers_pairs(lua_State *L)
 {
-    if (kind_of(L, 1) != OF_HEADERS)
-        return luaL_error(L, "pairs: a table expected, this is a %s", kind_of(L, 1) != 0 ? "request" : "light userdata");
+    lua_settop(L, 1);
     lua_pushinteger(L, 0);
     lua_pushcclosure(L, l_headers_next, 1);
     lua_pushvalue(L, 1);
     return 2;
+}
+
+WEIR_L_RAISES static int l_read_only(lua_State *L)
+{
+    return luaL_error(L, "the headers of a request can't be changed; give those of the answer to req:reply");
 }
 
 WEIR_L_RAISES void weir_request_ud_open(lua_State *L)
@@ -600,19 +477,23 @@ WEIR_L_RAISES void weir_request_ud_open(lua_State *L)
     }
     lua_pushcclosure(L, l_index, 1);
     lua_setfield(L, -2, "__index");
-    static const luaL_Reg meta[] = {
-        {"__newindex", l_newindex}, {"__tostring", l_tostring}, {"__pairs", l_pairs}, {NULL, NULL}};
+    static const luaL_Reg meta[] = {{"__newindex", l_newindex}, {"__tostring", l_tostring}, {NULL, NULL}};
     luaL_setfuncs(L, meta, 0);
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
-    lua_pushnil(L); /* it is not the name of every light userdata */
-    lua_setfield(L, -2, "__name");
-    lua_pushlightuserdata(L, NULL);
-    lua_insert(L, -2);
-    lua_setmetatable(L, -2); /* of all light userdata */
-    lua_pop(L, 1);
-    lua_newtable(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &places_key);
+    vm->request_meta = lua_topointer(L, -1);
+    vm->request_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    luaL_newmetatable(L, "weir.headers");
+    static const luaL_Reg headers[] = {{"__index", l_headers_index},
+                                       {"__pairs", l_headers_pairs},
+                                       {"__newindex", l_read_only},
+                                       {NULL, NULL}};
+    luaL_setfuncs(L, headers, 0);
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    vm->headers_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_newtable(L);
     vm->vars_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushboolean(L, 0);
+    vm->last_headers_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }

@@ -1,14 +1,7 @@
-/* bindings/lua/request_ud.h - the request that a handler sees: a light userdata that stands for the request of one event of the running
- * call. It owns nothing: the event holds the request, and the host answers it if the handler does not. Whether it still stands for one
- * is asked at each use (weir_request_ud_unusable).
- *
- * A handle costs no memory and no collection. It is a number: bit 63 (which no address of a program has) says that it is one of ours,
- * bit 62 whether it means the request's headers, 18 bits which handle of the VM, 44 bits the serial number of the call that was given
- * it. A handle belongs to a place in a call, which is used again and again; what a script kept from an earlier call has another serial
- * number, and says that it is over. req.headers is such a number too. All light userdata of a VM share one metatable, this one's.
- *
- * Requests of specs (weir test) are full userdata, which begin with a struct weir_request_ud: vm->request_meta and request_ref are their
- * metatable. */
+/* bindings/lua/request_ud.h - the request that a handler sees: a userdata that stands for the request of one
+ * event of the running call. It owns nothing and has no finalizer: the event holds the request, and the host
+ * answers it if the handler does not. Whether it still stands for one is asked at each use
+ * (weir_request_ud_unusable). */
 #ifndef WEIR_LUA_REQUEST_UD_H
 #define WEIR_LUA_REQUEST_UD_H
 
@@ -17,6 +10,7 @@
 
 #include "lua/vm.h"
 
+struct weir_tls_info;
 struct weir_call;
 struct weir_event;
 struct weir_http_request;
@@ -26,7 +20,7 @@ struct weir_request;
 enum weir_request_ud_fate { WEIR_REQUEST_UD_HELD, WEIR_REQUEST_UD_ANSWERED, WEIR_REQUEST_UD_STARTED };
 
 struct weir_request_ud {
-    struct weir_call *call; /* valid as long as the VM; NULL: the place is another request's now */
+    struct weir_call *call; /* valid as long as the VM */
     uint64_t serial;        /* of the call when this was made */
     size_t index;           /* which of the call's events has it */
     struct weir_request *request;
@@ -42,13 +36,15 @@ WEIR_L_RAISES void weir_request_ud_open(lua_State *L);
 WEIR_L_RAISES void weir_request_ud_push(lua_State *L, size_t index);
 /* The handle at `idx`, or NULL when it is something else. Never raises. */
 struct weir_request_ud *weir_request_ud_test(lua_State *L, int idx);
-/* NULL when it stands for a request that the running call holds; else why not: ask before anything else. */
+/* NULL when it stands for a request that the running call holds; else why not. */
 const char *weir_request_ud_unusable(const struct weir_request_ud *u);
 /* The event that holds it; it is usable. */
 struct weir_event *weir_request_ud_event(const struct weir_request_ud *u);
 /* Pushes the vars as the script has them and says so; false, and nothing pushed, when it has not touched
  * them. */
 WEIR_L_RAISES bool weir_request_ud_push_vars(lua_State *L, const struct weir_request_ud *u);
+/* Pushes what was agreed on, as a table: `req.tls`, `conn.tls`; NULL: nil. Returns 1. */
+WEIR_L_RAISES int weir_request_ud_push_tls(lua_State *L, const struct weir_tls_info *info);
 /* The call has ended: its vars go. Allocates nothing, raises nothing. */
 void weir_request_ud_forget_vars(struct weir_call *call);
 

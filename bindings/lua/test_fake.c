@@ -22,6 +22,7 @@ struct question {
     struct weir_test_app *app;
     const char *name, *stage;
     size_t name_len;
+    bool answered;
 };
 
 static void keep(struct weir_test_app *app, struct weir_value v)
@@ -53,13 +54,43 @@ WEIR_L_RAISES static int l_ask_specs(lua_State *L)
     return 0;
 }
 
+/* The same for what weir.call asks of a sink: dispatch("call.answer", sink, {n=1, value}) -> {n=1, answer}, or {n=0}: none. */
+WEIR_L_RAISES static int l_ask_answer(lua_State *L)
+{
+    struct question *q = lua_touserdata(L, 1);
+    struct weir_test_run *run = q->app->run;
+    struct weir_encoded enc;
+    struct weir_value v;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, run->dispatch_ref);
+    lua_pushlstring(L, q->name, q->name_len);
+    lua_pushstring(L, q->stage);
+    lua_createtable(L, 1, 1);
+    weir_convert_push(L, q->app->scratch, 0);
+    lua_rawseti(L, -2, 1);
+    lua_pushinteger(L, 1);
+    lua_setfield(L, -2, "n");
+    lua_call(L, 3, 1);
+    lua_getfield(L, -1, "n");
+    q->answered = lua_tointeger(L, -1) == 1;
+    lua_rawgeti(L, -2, 1);
+    run->vm.running = &run->call;
+    run->vm.buffer.len = 0;
+    weir_convert_encode(L, -1, "t.fake.call: the answer", &enc);
+    if (enc.request != NULL)
+        return luaL_error(L, "t.fake.call: the answer can't hold a request");
+    if (!weir_convert_take(&run->vm, &enc, &v))
+        return luaL_error(L, "out of memory");
+    keep(q->app, v);
+    return 0;
+}
+
 /* Asks, and keeps what was raised for the spec that runs the stage. */
-static bool ask_specs(struct question *q)
+static bool ask_specs(struct question *q, lua_CFunction how)
 {
     lua_State *T = q->app->run->L;
     if (!lua_checkstack(T, 4))
         return false;
-    lua_pushcfunction(T, l_ask_specs);
+    lua_pushcfunction(T, how);
     lua_pushlightuserdata(T, q);
     if (lua_pcall(T, 1, 0, 0) == LUA_OK)
         return true;
@@ -84,10 +115,31 @@ WEIR_L_RAISES static int l_call(lua_State *L)
     if (!weir_convert_take(vm, &enc, &v))
         return luaL_error(L, "out of memory");
     keep(app, v);
-    if (!ask_specs(&q))
+    if (!ask_specs(&q, l_ask_specs))
         return luaL_error(L, "the fake of %s in the spec raised an error", q.name);
     weir_convert_push(L, app->scratch, 0);
     return 1;
+}
+
+static bool is_active(const struct weir_test_run *run, const char *name)
+{
+    for (size_t i = 0; i < run->active_count; i++)
+        if (strcmp(run->active[i], name) == 0)
+            return true;
+    return false;
+}
+
+bool weir_test_fake_answer(struct weir_test_app *app, const char *sink, struct weir_value asked, struct weir_value *ret)
+{
+    static const char name[] = "call.answer";
+    struct question q = {.app = app, .name = name, .stage = sink, .name_len = sizeof name - 1};
+    if (!is_active(app->run, "call"))
+        return false;
+    keep(app, weir_value_ref(asked));
+    if (!ask_specs(&q, l_ask_answer) || !q.answered)
+        return false;
+    *ret = weir_value_ref(app->scratch);
+    return true;
 }
 
 /* ---- faults ---- */
@@ -202,11 +254,7 @@ WEIR_L_RAISES static int l_dispatch(lua_State *L)
 WEIR_L_RAISES static int l_active(lua_State *L)
 {
     struct weir_test_run *run = lua_touserdata(L, lua_upvalueindex(1));
-    const char *name = luaL_checkstring(L, 1);
-    bool active = false;
-    for (size_t i = 0; i < run->active_count; i++)
-        active |= strcmp(run->active[i], name) == 0;
-    lua_pushboolean(L, active);
+    lua_pushboolean(L, is_active(run, luaL_checkstring(L, 1)));
     return 1;
 }
 

@@ -1,5 +1,5 @@
 /* bindings/lua/test_inner.h - what the parts of `weir test` share: test_run.c has the Lua state of the specs, test_app.c
- * applications under test, test_conn.c their clients, test_fake.c what replaces functions in their VMs. One thread. */
+ * applications under test (with test_outside.c, test_send.c, test_look.c), test_conn.c their clients, test_fake.c what replaces functions in their VMs. One thread. */
 #ifndef WEIR_LUA_TEST_INNER_H
 #define WEIR_LUA_TEST_INNER_H
 
@@ -61,7 +61,7 @@ struct weir_test_capture {
     struct weir_value value, key;
     struct weir_request *request; /* held until the application is closed; NULL: none */
     struct weir_worker *worker;
-    uint64_t deadline_ns;
+    uint64_t deadline_ns, id;
     uint8_t class_index;
 };
 
@@ -107,6 +107,18 @@ WEIR_L_RAISES void weir_test_app_open_lib(lua_State *L);
 /* Nanoseconds that really go by. */
 uint64_t weir_test_real_ns(void);
 
+/* ---- test_outside.c ---- */
+
+/* Sets the makers of sinks and sources. */
+void weir_test_outside_take(struct weir_test_app *app);
+/* The request that it holds is answered as one that nobody answered. */
+void weir_test_capture_free(struct weir_test_capture *c);
+
+/* ---- test_send.c, test_look.c: methods of applications, added to the table at the top ---- */
+
+WEIR_L_RAISES void weir_test_send_open_lib(lua_State *L);
+WEIR_L_RAISES void weir_test_look_open_lib(lua_State *L);
+
 /* ---- test_conn.c ---- */
 
 /* Sends the text of the request at `idx` and waits until it has come whole. NULL: no memory, no socket. */
@@ -123,6 +135,8 @@ WEIR_L_RAISES void weir_test_conn_open_lib(lua_State *L);
 /* Prepares a VM of an application under test: the `weir` table is at the top. */
 WEIR_L_RAISES void weir_test_fake_prepare(lua_State *L, void *run);
 WEIR_L_RAISES void weir_test_fake_open_lib(lua_State *L);
+/* What the spec's fake answers to `asked`, which weir.call has sent to a sink, as a new reference; false: nothing. */
+bool weir_test_fake_answer(struct weir_test_app *app, const char *sink, struct weir_value asked, struct weir_value *ret);
 void weir_test_fault_free_all(struct weir_test_app *app);
 /* Emits that were refused by order have been: queues take again. */
 void weir_test_fault_restore(struct weir_test_app *app);
@@ -133,7 +147,7 @@ static inline struct weir_test_run *weir_test_run_of(lua_State *L)
 }
 
 /* The Lua files, put into the program by the build. */
-extern const unsigned char weir_test_lib_text[], weir_test_stage_text[], weir_test_main_text[];
-extern const size_t weir_test_lib_len, weir_test_stage_len, weir_test_main_len;
+extern const unsigned char weir_test_lib_text[], weir_test_fakes_text[], weir_test_stage_text[], weir_test_main_text[];
+extern const size_t weir_test_lib_len, weir_test_fakes_len, weir_test_stage_len, weir_test_main_len;
 
 #endif

@@ -92,7 +92,7 @@ static int find_place(struct job *job, const char *word)
     if (job->root != NULL && strcmp(path, job->root) == 0)
         from = has(path, "spec") ? "spec" : ".";
     job->path = weir_strdup(from);
-    free(path);
+    free(path); /* realpath's */
     return job->root != NULL && job->path != NULL ? WEIR_EXIT_DONE : weir_cli_fail(WEIR_EXIT_FAILED, "out of memory");
 }
 

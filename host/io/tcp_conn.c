@@ -11,8 +11,6 @@
 #include "core/seat.h"
 #include "core/stage.h"
 #include "core/worker.h"
-#include "io/source_value.h"
-#include "io/tcp_sending.h"
 #include "io/tcp_server.h"
 #include "io/tls.h"
 
@@ -41,94 +39,6 @@ void weir_tcp_conn_unref(struct weir_tcp_conn *c)
     weir_free(c);
 }
 
-/* ---- frames to events ---- */
-
-static bool make_value(struct weir_intake *intake, const struct weir_cut_frame *frame, uint64_t offset,
-                       struct weir_value *ret)
-{
-    struct weir_tcp_conn *c = WEIR_LIST_ENTRY(intake, struct weir_tcp_conn, intake);
-    const struct weir_tcp_settings *settings = settings_of(c);
-    (void)offset;
-    if (!c->greets)
-        return weir_source_value_string(frame->data, frame->len, ret);
-    const char *end = settings->greeting_end;
-    c->greets_last = c->greeted + 1 == settings->greeting_lines ||
-                     (end != NULL && frame->len == strlen(end) && memcmp(frame->data, end, frame->len) == 0);
-    const struct weir_conn_news news = {.event = "greeting",
-                                        .conn = c->id,
-                                        .remote = c->remote,
-                                        .line = frame->data,
-                                        .line_len = frame->len,
-                                        .last = c->greets_last};
-    return weir_source_value_news(&news, ret);
-}
-
-/* A frame has become an event. After the last line of the greeting the next byte begins a frame of the other kind. */
-static void on_sent(struct weir_intake *intake, struct weir_value value, uint64_t end)
-{
-    struct weir_tcp_conn *c = WEIR_LIST_ENTRY(intake, struct weir_tcp_conn, intake);
-    (void)value;
-    (void)end;
-    if (!c->greets)
-        return;
-    c->greeted++;
-    if (!c->greets_last)
-        return;
-    c->greets = false;
-    weir_cutter_init(&intake->cutter, &c->framing);
-}
-
-/* An event about the connection itself, between its frames. Without memory for it, it is left out. */
-static void tell(struct weir_tcp_conn *c, const char *what)
-{
-    struct weir_value value;
-    const struct weir_conn_news news = {
-        .event = what, .conn = c->id, .remote = c->remote, .reason = c->reason};
-    if (settings_of(c)->notify && weir_source_value_news(&news, &value))
-        weir_intake_send(&c->intake, value);
-}
-
-/* No frame comes after those that are there. */
-static bool is_over(const struct weir_tcp_conn *c)
-{
-    return c->eof || c->state >= WEIR_TCP_ENDING;
-}
-
-/* All its whole frames are sent: now its opening, and its end, if it has come. */
-static void on_hungry(struct weir_intake *intake)
-{
-    struct weir_tcp_conn *c = WEIR_LIST_ENTRY(intake, struct weir_tcp_conn, intake);
-    if (c->opening) {
-        c->opening = false;
-        tell(c, "open");
-        if (weir_feed_waiting(&intake->feed))
-            return; /* it comes again */
-    }
-    if (is_over(c) && !c->told) {
-        c->told = true;
-        tell(c, "close");
-        if (weir_feed_waiting(&intake->feed))
-            return;
-    }
-    c->wants_input = !is_over(c);
-    weir_tcp_conn_update(c);
-}
-
-/* What follows can't be trusted any more, unless it is to be. */
-static void on_overlong(struct weir_intake *intake)
-{
-    struct weir_tcp_conn *c = WEIR_LIST_ENTRY(intake, struct weir_tcp_conn, intake);
-    if (!settings_of(c)->cut_overlong || c->state != WEIR_TCP_OPEN)
-        return;
-    weir_intake_drop(intake);
-    c->state = WEIR_TCP_FLUSHING;
-    c->reason = "overlong";
-    c->active_ns = c->worker->now_ns;
-}
-
-static const struct weir_intake_ops intake_ops = {
-    .make = make_value, .sent = on_sent, .overlong = on_overlong, .hungry = on_hungry};
-
 static bool is_delivering(const struct weir_tcp_conn *c)
 {
     return c->intake.busy || weir_feed_waiting(&c->intake.feed);
@@ -149,7 +59,7 @@ static void take_end(struct weir_tcp_conn *c)
     c->eof = true;
     c->reason = weir_transport_truncated(&c->t) ? "truncated" : "eof";
     if (weir_transport_truncated(&c->t))
-        on_hungry(&c->intake); /* whoever cut it has no say in what a last line without its end is */
+        weir_tcp_frames_tell(c); /* whoever cut it has no say in what a last line without its end is */
     else
         weir_intake_end(&c->intake);
 }
@@ -202,7 +112,7 @@ static void open_up(struct weir_tcp_conn *c)
     if (weir_transport_is_tls(&c->t))
         c->tls = weir_tls_info_ref(weir_transport_info(&c->t));
     weir_tcp_registry_add(c);
-    on_hungry(&c->intake);
+    weir_tcp_frames_tell(c);
 }
 
 static void shake_hands(struct weir_tcp_conn *c)
@@ -319,7 +229,8 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     weir_tcp_conn_unref(c);
 }
 
-/* What was sent in this turn leaves at once, all of it together; and TLS may have bytes that no poll tells of. */
+/* What was sent in this turn leaves at once, all of it together; and TLS may have bytes that no poll tells
+ * of. */
 void weir_tcp_conn_tidy(struct weir_tcp_server *server)
 {
     struct weir_list batch, *node;
@@ -400,7 +311,8 @@ static void watch(struct weir_tcp_conn *c)
         events = weir_transport_polls_for_read(&c->t);
     if (c->blocked)
         events |= weir_transport_polls_for_write(&c->t);
-    if (events == 0) /* a peer that has half closed is answered still; its reset shows when something is sent */
+    if (events ==
+        0) /* a peer that has half closed is answered still; its reset shows when something is sent */
         uv_poll_stop(&c->poll);
     else
         uv_poll_start(&c->poll, events, on_poll);
@@ -461,8 +373,8 @@ static void on_timer(struct weir_timer *timer)
 
 /* ---- its end ---- */
 
-/* Reads what has come and is not wanted. Closing a socket with bytes unread resets it, and a reset may overtake what
- * was sent last. false: the peer's end, or a failure. */
+/* Reads what has come and is not wanted. Closing a socket with bytes unread resets it, and a reset may
+ * overtake what was sent last. false: the peer's end, or a failure. */
 static bool discard(struct weir_tcp_conn *c)
 {
     char dump[4096];
@@ -486,7 +398,8 @@ static void on_lingering(uv_poll_t *poll, int status, int events)
 /* Our end is said; its socket stays until the peer's has come. */
 static void linger(struct weir_tcp_conn *c)
 {
-    c->linger_until_ns = c->worker->now_ns + quiet_limit(c);
+    uint64_t limit = settings_of(c)->linger_ns;
+    c->linger_until_ns = c->worker->now_ns + (limit != 0 ? limit : flush_ns);
     c->lingers = true;
     (void)weir_transport_shutdown(&c->t); /* whom it can't be told finds out */
     if (uv_poll_start(&c->poll, UV_READABLE, on_lingering) < 0 || !arm(c)) {
@@ -500,7 +413,8 @@ static void reset(struct weir_tcp_conn *c)
 {
     const struct linger hard = {.l_onoff = 1};
     if (c->t.fd >= 0)
-        (void)setsockopt(c->t.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard); /* else it is cut less visibly */
+        (void)setsockopt(c->t.fd, SOL_SOCKET, SO_LINGER, &hard,
+                         sizeof hard); /* else it is cut less visibly */
     weir_transport_close(&c->t, true);
 }
 
@@ -511,15 +425,19 @@ static bool is_one_of(const char *reason, const char *const *words)
     return *words != NULL;
 }
 
-static void close_socket(struct weir_tcp_conn *c, const char *reason, bool whole)
+static void close_socket(struct weir_tcp_conn *c, const char *reason, bool unsent)
 {
-    static const char *const orderly[] = {"closed", "stopped", "idle", NULL};
+    static const char *const rude[] = {"aborted", "slow", "memory", NULL}, *const orderly[] = {"stopped",
+                                                                                               "idle", NULL};
+    bool closed = strcmp(reason, "closed") == 0;
     if (c->polling)
         uv_poll_stop(&c->poll);
-    if (!whole || !is_one_of(reason, orderly)) {
+    if (unsent || is_one_of(reason, rude)) {
         reset(c);
-    } else if (strcmp(reason, "closed") == 0 && !c->eof) {
+    } else if (closed && !c->eof) {
         linger(c);
+    } else if (!closed && !is_one_of(reason, orderly)) {
+        weir_transport_close(&c->t, true); /* it has failed */
     } else {
         (void)weir_transport_shutdown(&c->t); /* as above */
         (void)discard(c);                     /* what is not here yet can't be waited for */
@@ -531,23 +449,22 @@ void weir_tcp_conn_end(struct weir_tcp_conn *c, const char *reason)
 {
     if (c->state >= WEIR_TCP_ENDING)
         return;
-    bool whole = all_sent(c) && !c->shaking;
-    uint64_t unsent = c->out.len;
+    bool unsent = !all_sent(c);
+    c->state = WEIR_TCP_ENDING;
+    c->reason = c->reason != NULL ? c->reason : reason;
+    c->told |= c->shaking; /* nobody knows of it */
     weir_mutex_lock(&c->mu);
     c->closed = true; /* from here on nobody posts */
     weir_mutex_unlock(&c->mu);
     weir_tcp_registry_remove(c);
-    close_socket(c, reason, whole);
-    c->state = WEIR_TCP_ENDING;
-    c->reason = c->reason != NULL ? c->reason : reason;
-    c->told |= c->shaking; /* nobody knows of it */
-    weir_tcp_sending_release(c, unsent);
+    close_socket(c, reason, unsent);
+    weir_tcp_sending_release(c, c->out.len);
     weir_strbuf_fini(&c->out);
     weir_list_remove(&c->dirty);
     weir_tcp_sending_gather(c); /* refuses them */
-    if (is_delivering(c))
-        return; /* on_hungry comes, and what is no whole frame by then never will be one */
-    on_hungry(&c->intake);
+    if (!is_delivering(c))
+        weir_tcp_frames_tell(c);
+    /* else it is told when that has gone. What is no whole frame by then never will be one */
 }
 
 static void let_go(struct weir_tcp_conn *c)
@@ -602,7 +519,6 @@ static int make_transport(struct weir_tcp_conn *c, int fd)
 static void init(struct weir_tcp_conn *c, struct weir_tcp_server *server, const char *remote)
 {
     const struct weir_tcp_settings *settings = &server->shared->settings;
-    struct weir_framing first = settings->framing;
     struct weir_list *lists[] = {&c->node, &c->dirty, &c->senders, &c->sendings, &c->registered};
     weir_mutex_init(&c->mu, WEIR_RANK_SHARED_TABLE, "tcp connection");
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
@@ -614,16 +530,10 @@ static void init(struct weir_tcp_conn *c, struct weir_tcp_server *server, const 
     c->framing = settings->framing;
     c->bound = settings->bound;
     c->waits = settings->waits;
-    c->greets = settings->greets;
     c->timer.fire = on_timer;
     c->active_ns = c->worker->now_ns;
     snprintf(c->remote, sizeof c->remote, "%s", remote);
-    if (c->greets) {
-        first.kind = WEIR_FRAMING_LINE;
-        first.delimiter = '\n';
-    }
-    weir_intake_init(&c->intake, &intake_ops, &server->shared->counts, server->base.seat, &first);
-    c->id = c->intake.feed.source;
+    weir_tcp_frames_init(c);
 }
 
 struct weir_tcp_conn *weir_tcp_conn_begin(struct weir_tcp_server *server, int fd, const char *remote)

@@ -8,7 +8,7 @@
 enum { SHARDS = 16, BUCKETS = 256 };
 
 struct shard {
-    struct weir_mutex mu; /* rank WEIR_RANK_SHARED_TABLE; nothing is called under it */
+    struct weir_mutex mu;              /* rank WEIR_RANK_SHARED_TABLE; nothing is called under it */
     struct weir_list buckets[BUCKETS]; /* [mu] of connections */
 };
 

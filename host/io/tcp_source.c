@@ -30,24 +30,42 @@ static const char *const overlong_words[] = {"skip", "close", NULL};
 
 static const struct weir_option options_of_greeting[] = {
     {.name = "lines", .type = WEIR_OPTION_INT, .min = 1, .max = 1000000, .text = "how many"},
-    {.name = "until", .type = WEIR_OPTION_STRING, .text = "the line that is the last of them; '': an empty one"},
+    {.name = "until",
+     .type = WEIR_OPTION_STRING,
+     .text = "the line that is the last of them; '': an empty one"},
 };
 
 static const struct weir_option options_of_tcp[] = {
-    {.name = "listen", .type = WEIR_OPTION_ADDRESS, .required = true, .text = "where peers connect: host:port, :port or unix:PATH"},
+    {.name = "listen",
+     .type = WEIR_OPTION_ADDRESS,
+     .required = true,
+     .text = "where peers connect: host:port, :port or unix:PATH"},
     WEIR_FRAMING_OPTIONS,
     {.name = "overlong",
      .type = WEIR_OPTION_ENUM,
      .fallback = "close",
      .words = overlong_words,
      .text = "a frame over max_frame: close the connection, or skip the frame"},
-    {.name = "max_connections", .type = WEIR_OPTION_INT, .fallback = "10000", .min = 1, .max = 1000000, .text = "open at once, over all workers"},
-    {.name = "idle_timeout", .type = WEIR_OPTION_DURATION, .fallback = "0s", .text = "a connection on which nothing moves for so long is closed; 0: never"},
+    {.name = "max_connections",
+     .type = WEIR_OPTION_INT,
+     .fallback = "10000",
+     .min = 1,
+     .max = 1000000,
+     .text = "open at once, over all workers"},
+    {.name = "idle_timeout",
+     .type = WEIR_OPTION_DURATION,
+     .fallback = "0s",
+     .text = "a connection on which nothing moves for so long is closed; 0: never"},
     {.name = "linger",
      .type = WEIR_OPTION_DURATION,
      .fallback = "5s",
-     .text = "how long a peer that has sent its end may still be sent something, and is waited for after ours"},
-    {.name = "handshake_timeout", .type = WEIR_OPTION_DURATION, .fallback = "10s", .min = 1000000, .text = "for TLS"},
+     .text =
+         "how long a peer that has sent its end may still be sent something, and is waited for after ours"},
+    {.name = "handshake_timeout",
+     .type = WEIR_OPTION_DURATION,
+     .fallback = "10s",
+     .min = 1000000,
+     .text = "for TLS"},
     {.name = "greeting",
      .type = WEIR_OPTION_MAP,
      .options = options_of_greeting,
@@ -64,8 +82,16 @@ static const struct weir_option options_of_tcp[] = {
      .fallback = "wait",
      .words = overflow_words,
      .text = "who sends to a peer whose buffer is full: waits; or the connection is closed"},
-    {.name = "notify", .type = WEIR_OPTION_BOOL, .fallback = "false", .text = "events for the opening and the end of connections, too"},
-    {.name = "backlog", .type = WEIR_OPTION_INT, .fallback = "1024", .min = 1, .max = 65535, .text = "connections that wait to be accepted"},
+    {.name = "notify",
+     .type = WEIR_OPTION_BOOL,
+     .fallback = "false",
+     .text = "events for the opening and the end of connections, too"},
+    {.name = "backlog",
+     .type = WEIR_OPTION_INT,
+     .fallback = "1024",
+     .min = 1,
+     .max = 65535,
+     .text = "connections that wait to be accepted"},
     WEIR_TLS_SERVER_OPTION,
 };
 
@@ -76,7 +102,8 @@ static void check(const struct weir_conf *options, struct weir_problems *problem
     if (weir_framing_from_options(options, &framing, &err) < 0)
         weir_problems_error(problems, weir_conf_mark(options), "%s", err.text);
     const struct weir_conf *greeting = weir_conf_option_map(options, "greeting");
-    if (greeting != NULL && !weir_conf_option_given(greeting, "lines") && !weir_conf_option_given(greeting, "until"))
+    if (greeting != NULL && !weir_conf_option_given(greeting, "lines") &&
+        !weir_conf_option_given(greeting, "until"))
         weir_problems_error(problems, weir_conf_mark(greeting), "'greeting' needs 'lines', 'until', or both");
     weir_tls_check_options(options, problems);
 }
@@ -146,7 +173,8 @@ static void on_resume(uv_timer_t *timer)
 /* Out of descriptors, say: what waits is accepted a little later. */
 static void pause_accepting(struct weir_tcp_server *s, int error)
 {
-    weir_log(WEIR_LOG_WARN, s->shared->stage->name, NULL, "can't accept a connection: %s; trying again in %d ms", strerror(error), (int)PAUSE_MS);
+    weir_log(WEIR_LOG_WARN, s->shared->stage->name, NULL,
+             "can't accept a connection: %s; trying again in %d ms", strerror(error), (int)PAUSE_MS);
     uv_poll_stop(&s->poll);
     uv_timer_start(&s->resume, on_resume, PAUSE_MS, 0);
 }
@@ -183,7 +211,8 @@ static int start(struct weir_source *base, struct weir_err *reterr)
     if (rc < 0) {
         if (s->fd >= 0)
             close(s->fd);
-        return weir_err_set(reterr, WEIR_E_IO, "stage '%s': can't watch its socket: %s", s->shared->stage->name, uv_strerror(rc));
+        return weir_err_set(reterr, WEIR_E_IO, "stage '%s': can't watch its socket: %s",
+                            s->shared->stage->name, uv_strerror(rc));
     }
     uv_timer_init(loop, &s->resume);
     s->poll.data = s->resume.data = s;
@@ -205,7 +234,8 @@ static void stop(struct weir_source *base)
     weir_worker_now(base->seat->worker);
     WEIR_LIST_EACH(node, following, &s->conns)
     {
-        weir_tcp_conn_update(WEIR_LIST_ENTRY(node, struct weir_tcp_conn, node)); /* nothing is read any more */
+        weir_tcp_conn_update(
+            WEIR_LIST_ENTRY(node, struct weir_tcp_conn, node)); /* nothing is read any more */
     }
 }
 
@@ -299,9 +329,11 @@ static void destroy_maker(void *self)
     weir_free(k);
 }
 
-static int read_settings(const struct weir_conf *options, struct weir_tcp_settings *s, struct weir_err *reterr)
+static int read_settings(const struct weir_conf *options, struct weir_tcp_settings *s,
+                         struct weir_err *reterr)
 {
-    *s = (struct weir_tcp_settings){.max_connections = (size_t)weir_conf_option_int(options, "max_connections"),
+    *s = (struct weir_tcp_settings){.max_connections =
+                                        (size_t)weir_conf_option_int(options, "max_connections"),
                                     .bound = weir_conf_option_size(options, "send_buffer"),
                                     .idle_ns = weir_conf_option_duration(options, "idle_timeout"),
                                     .linger_ns = weir_conf_option_duration(options, "linger"),
@@ -330,8 +362,8 @@ static int open_all(struct weir_tcp_shared *k, const struct weir_conf *options, 
     return rc;
 }
 
-int weir_tcp_source_open(struct weir_stage *stage, const struct weir_conf *options, struct weir_source_maker *ret, char *bound,
-                         size_t size, struct weir_err *reterr)
+int weir_tcp_source_open(struct weir_stage *stage, const struct weir_conf *options,
+                         struct weir_source_maker *ret, char *bound, size_t size, struct weir_err *reterr)
 {
     struct weir_err why = {0};
     struct weir_tcp_shared *k = weir_calloc(1, sizeof *k);
@@ -343,7 +375,12 @@ int weir_tcp_source_open(struct weir_stage *stage, const struct weir_conf *optio
         destroy_maker(k);
         return weir_err_set(reterr, rc, "stage '%s': %s", stage->name, why.text);
     }
-    snprintf(bound, size, "%s%s", weir_listener_is_unix(k->listener) ? "" : k->tls != NULL ? "tls://" : "tcp://", weir_listener_text(k->listener));
-    *ret = (struct weir_source_maker){.make = make, .stats = stats, .reload = reload, .destroy = destroy_maker, .self = k};
+    snprintf(bound, size, "%s%s",
+             weir_listener_is_unix(k->listener) ? ""
+             : k->tls != NULL                   ? "tls://"
+                                                : "tcp://",
+             weir_listener_text(k->listener));
+    *ret = (struct weir_source_maker){
+        .make = make, .stats = stats, .reload = reload, .destroy = destroy_maker, .self = k};
     return WEIR_OK;
 }

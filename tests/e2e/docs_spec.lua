@@ -7,6 +7,7 @@ local root = support.root
 local pages = {
     "README.md", "docs/configuration.md", "docs/handlers.md", "docs/overload.md", "docs/http.md", "docs/command-line.md",
     "docs/tls.md",
+    "docs/testing.md",
     "docs/calling-out.md",
     "docs/shared-tables.md",
     "docs/sources-and-sinks.md",

@@ -33,7 +33,7 @@ describe("weir test", function()
             copy(name, name)
         end
         copy("stage.lua", "spec/stage_spec.lua")
-        passes(24)
+        passes(25)
     end)
 
     it("drives a whole application in process", function()
@@ -61,7 +61,8 @@ describe("weir test", function()
     end)
 
     it("fails with the failing test's place", function()
-        place:write("spec/bad_spec.lua", "it('fails', function()\n    assert.are.equal(1, 2)\nend)\nit('passes', function() end)\n")
+        place:write("spec/bad_spec.lua",
+            "it('fails', function()\n    assert.are.equal(1, 2)\nend)\nit('passes', function() end)\n")
         local status, out = place:weir {"test"}
         assert.are.equal(1, status)
         has(out, "1 success / 1 failure / 0 errors")

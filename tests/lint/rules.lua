@@ -113,7 +113,9 @@ rule("listed", "each C source is named in the CMakeLists.txt of its folder or ab
     for _, file in ipairs(files) do
         if file.kind == "c" and not file.path:find("^tests/bench/") and not file.path:find("^stages/") then
             local folder, name = file.path:match("^(.*)/([^/]*)%.c$")
-            name = name:gsub("^test_", "") -- tests are listed by what they test
+            if folder:find("^tests/") then
+                name = name:gsub("^test_", "") -- tests are listed by what they test
+            end
             local found
             while folder and not found do
                 found = lists[folder] and lists[folder]:find("%f[%w_]" .. name .. "%f[^%w_]")

@@ -41,6 +41,29 @@ static void test_errors_of_one_site_are_logged_once_a_second(void **state)
     lua_close_app(&app);
 }
 
+static void test_what_was_left_out_is_told_at_the_end(void **state)
+{
+    (void)state;
+    LUA_APP(app, {.name = "a", .script = "return function(v) error('bad ' .. v % 20) end"});
+    weir_clock_set_virtual(100 * WEIR_NS_PER_S);
+    int saved = log_begin();
+    for (int i = 0; i < 3; i++)
+        lua_send_int(&app, "a", 0);
+    for (int i = 1; i < 17; i++) /* as many as there are places: the first is given to another */
+        lua_send_int(&app, "a", i);
+    log_end(saved);
+    assert_non_null(strstr(logged, "again: "));
+    assert_non_null(strstr(logged, "bad 0 {\"left_out\":2}"));
+    saved = log_begin();
+    for (int i = 0; i < 5; i++)
+        lua_send_int(&app, "a", 16);
+    lua_close_app(&app);
+    log_end(saved);
+    weir_clock_set_virtual(0);
+    assert_non_null(strstr(logged, "stage a: again: "));
+    assert_non_null(strstr(logged, "bad 16 {\"left_out\":5}"));
+}
+
 static void test_errors_of_every_kind_are_survived(void **state)
 {
     (void)state;
@@ -217,6 +240,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_error_costs_one_event_and_is_logged_with_traceback),
         cmocka_unit_test(test_errors_of_one_site_are_logged_once_a_second),
+        cmocka_unit_test(test_what_was_left_out_is_told_at_the_end),
         cmocka_unit_test(test_errors_of_every_kind_are_survived),
         cmocka_unit_test(test_a_vm_out_of_memory_is_replaced),
         cmocka_unit_test(test_memory_that_a_script_survived_being_refused_replaces_its_vm_too),

@@ -87,6 +87,97 @@ static void test_decode(void **state)
     }
 }
 
+/* What the reader does in several ways: strings with and without escapes, tables that are made at once or grow. */
+static void test_decode_every_way(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {"json.decode('\"J\\\\u00f6rg \\\\ud83d\\\\ude00 \\\\\\\\ \\\\/ \\\\n\"') == 'J\\u{f6}rg \\u{1f600} \\\\ / \\n'", "true"},
+        {"json.decode('\"J\\u{f6}rg\"') == 'J\\u{f6}rg'", "true"},
+        {"#json.decode('\"' .. ('\\\\t'):rep(100000) .. '\"')", "100000"},
+        {"json.decode(' \\t\\r\\n[ 1 , -2 , {} , \"\" ] ')[2]", "-2"},
+        {"json.decode('-9223372036854775808') == math.mininteger", "true"},
+        {"json.decode('9223372036854775807') == math.maxinteger", "true"},
+        {"json.decode('9223372036854775808'):find('64 bits')", "e:1: attempt to index a nil value"},
+        {"json.decode('-0'), json.decode('-0.0')", "0 -0.0"},
+        {"json.decode('1e2'), json.decode('2.5E-3'), json.decode('1e+22')", "100.0 0.0025 1e+22"},
+        {"json.decode('0.30000000000000004') == 0.1 + 0.2", "true"},
+        {"json.decode('4.9406564584124654e-324') == 0x1p-1074", "true"},
+        {"json.decode('123456789012345678901234567890.5') == 123456789012345678901234567890.5", "true"},
+        {"(function() local t = {} for i = 1, 1000 do t[i] = i end local u = json.decode(json.encode(t)) "
+         "for i = 1, 1000 do assert(u[i] == i) end return #u end)()",
+         "1000"},
+        {"(function() local t = {} for i = 1, 1000 do t['key' .. i] = {i} end local u, n = json.decode(json.encode(t)), 0 "
+         "for k, v in pairs(u) do assert(t[k][1] == v[1]) n = n + 1 end return n end)()",
+         "1000"},
+        {"(function() for n = 14, 36 do local t = {} for i = 1, n do t[i] = '\"k' .. i .. '\":' .. i end "
+         "local u = json.decode('{' .. table.concat(t, ',') .. '}') for i = 1, n do assert(u['k' .. i] == i) end end return 'good' end)()",
+         "good"},
+        {"json.decode(('['):rep(128) .. (']'):rep(128)) ~= nil", "true"},
+        {"(function() local t = {1} local text = json.encode{a = t, b = t} return #text end)()", "17"},
+    };
+    check_rows(rows, sizeof rows / sizeof rows[0]);
+}
+
+static void test_what_is_no_json_is_told_with_its_place(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {"json.decode('{\"a\":1,\\n \"b\" 2}')", "nil line 2 column 6: ':' must follow the key"},
+        {"json.decode('[1 2]')", "nil line 1 column 4: ',' or ']' must follow an array's item"},
+        {"json.decode('[\"\\u{e4}\", x]')",
+         "nil line 1 column 7: a value must be a string, a number, an object, an array, true, false or null"},
+        {"json.decode('tru')", "nil line 1 column 1: a value must be a string, a number, an object, an array, true, false or null"},
+        {"json.decode(' ')", "nil line 1 column 2: the text ends where a value must be"},
+        {"json.decode('01')", "nil line 1 column 1: a number must not begin with 0"},
+        {"json.decode('1.')", "nil line 1 column 3: a digit must follow the point"},
+        {"json.decode('1e')", "nil line 1 column 3: a digit must follow the exponent's sign"},
+        {"json.decode('-')", "nil line 1 column 1: a digit must follow the minus"},
+        {"json.decode('1e999')", "nil line 1 column 1: a number that is larger than any double"},
+        {"json.decode('\"abc')", "nil line 1 column 5: the text ends inside a string"},
+        {"json.decode('\"a\\nb\"')", "nil line 1 column 3: a control character in a string must be escaped"},
+        {"json.decode('\"a\\0\"')", "nil line 1 column 3: a control character in a string must be escaped"},
+        {"json.decode('\"\\xc3\"')", "nil line 1 column 2: bytes that are not UTF-8"},
+        {"json.decode('\"\\\\x\"')", "nil line 1 column 2: there is no such escape in JSON"},
+        {"json.decode('\"\\\\u12g4\"')", "nil line 1 column 2: four hexadecimal digits must follow \\\\u"},
+        {"json.decode('\"\\\\ud800\"')", "nil line 1 column 2: half of a surrogate pair is no character"},
+        {"json.decode('{\"a\\\\u0000\":1}')", "nil line 1 column 2: a key can't have a NUL in it"},
+        {"json.decode('{\"a\":1,}')", "nil line 1 column 8: a key must follow the comma"},
+        {"json.decode('{1:2}')", "nil line 1 column 2: a key must be a string in quotes"},
+        {"json.decode('{\"' .. ('k'):rep(50) .. '\":1,\"' .. ('k'):rep(50) .. '\":1}')",
+         "nil line 1 column 57: a key that was there already in this object"},
+        {"(function() local t = {} for i = 1, 40 do t[i] = '\"k' .. i .. '\":' .. i end t[41] = '\"k3\":1' "
+         "return select(2, json.decode('{' .. table.concat(t, ',') .. '}')):match(': (.*)') end)()",
+         "a key that was there already in this object"},
+        {"json.decode(7)", "e:1: weir.json.decode: the text must be a string, it is a number"},
+        {"select(2, pcall(json.decode))", "weir.json.decode: the text must be a string, nothing was given"},
+        {"select(2, pcall(json.array, 1))", "weir.json.array: it takes a table, this is a number"},
+        {"select(2, pcall(json.encode))", "weir.json.encode: no value was given (nil is one)"},
+    };
+    check_rows(rows, sizeof rows / sizeof rows[0]);
+}
+
+/* The text is put together in host memory, which is the VM's: what does not fit ends the call, and the next has room again. */
+static void test_the_text_counts_as_memory(void **state)
+{
+    (void)state;
+    LUA_APP(app, {.name = "a",
+                  .to = "out=sink",
+                  .memory = 4 << 20,
+                  .script = "local weir = require 'weir'\nreturn function(n)\n"
+                            "  local s = ('x'):rep(100000)\n"
+                            "  local t = {} for i = 1, n do t[i] = s end\n"
+                            "  weir.emit('out', #weir.json.encode(t)) end"});
+    int saved = log_begin();
+    lua_send_int(&app, "a", 1000);
+    log_end(saved);
+    assert_non_null(strstr(logged, "not enough memory"));
+    assert_int_equal(lua_count(&lua_seat(&app, "a")->ledger.reasons[WEIR_REASON_MEMORY]), 1);
+    lua_send_int(&app, "a", 10);
+    assert_string_equal(lua_arrived(), "1000031\n");
+    lua_close_app(&app);
+}
+
 static void test_log_lines_have_their_fields(void **state)
 {
     (void)state;
@@ -113,6 +204,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_encode),
         cmocka_unit_test(test_decode),
+        cmocka_unit_test(test_decode_every_way),
+        cmocka_unit_test(test_what_is_no_json_is_told_with_its_place),
+        cmocka_unit_test(test_the_text_counts_as_memory),
         cmocka_unit_test(test_log_lines_have_their_fields),
     };
     return cmocka_run_group_tests_name("lua json", tests, NULL, NULL);

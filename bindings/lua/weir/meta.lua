@@ -26,6 +26,7 @@ local weir = {}
 ---@field class? string a class of `classes:` in weir.yaml; default: that of the event being handled
 ---@field deadline? number seconds from now; default: that of the event being handled
 ---@field key? string|number|boolean with `order_by: key`, events of one key are handled in order
+---@field call? boolean|integer the duty to answer the call that is being handled (in a batch: which event) moves with this event
 
 ---Gives `event` to the stage that `port` is wired to. A request in it moves along: its handle here is of no
 ---use afterwards, unless
@@ -36,8 +37,36 @@ local weir = {}
 ---@param event weir.Value
 ---@param options? weir.EmitOptions
 ---@return true? ok
----@return weir.Refusal? reason
+---@return weir.Refusal|"cycle"|nil reason
 function weir.emit(port, event, options) end
+
+---Several events, `{port, event [, options]}` each, that are all accepted or none. At most one carries a request. A full
+---queue refuses them whatever its `overflow` says; on an edge with `overflow: wait` the call is suspended until all have room.
+---@param parts table[]
+---@return true? ok
+---@return weir.Refusal|"cycle"|nil reason
+function weir.emit_all(parts) end
+
+---Why there is no answer. `unanswered`: the handler returned without one; `failed`: it failed; `dropped`: a `drop_*` policy
+---or a shutdown took the event; `expired`: it was too old before it was handled; `timeout`: the time is over; `cycle`: that
+---stage waits for the answer to what is being handled; else the queue refused it.
+---@alias weir.CallFailure weir.Refusal|"unanswered"|"failed"|"dropped"|"timeout"|"cycle"
+
+---Sends `value` as weir.emit does and suspends the call until the receiver has given its answer by weir.answer. Raises
+---on a port that goes to several stages and on a request in `value`.
+---@param port string
+---@param value weir.Value
+---@param timeout? number seconds; default: what is left of the deadline of the event being handled, or of `limits.wall`
+---@return weir.Value answer
+---@return weir.CallFailure? reason nil: there is an answer, which may be nil
+function weir.call(port, value, timeout) end
+
+---Answers the weir.call that the event being handled came by. Raises when it did not come by one, or was passed on.
+---@param value? weir.Value no request in it
+---@param index? integer in a batch: which event; default 1
+---@return true? ok
+---@return "gone"|"answered"|"memory"|nil reason `gone`: the caller waits no longer
+function weir.answer(value, index) end
 
 ---@class weir.Meta
 ---@field id integer unique in this process

@@ -1,7 +1,7 @@
 -- Runs in each VM of an application under test, before its script: puts functions in the place of those that reach
 -- outside. Only C functions and upvalues are used: no library is open yet, and the script may change those later.
 local weir, host = ...
-local active, call, count, unpack, raise = host.active, host.call, host.count, host.unpack, host.error
+local active, call, count, unpack = host.active, host.call, host.count, host.unpack
 local sleep = weir.sleep
 
 local function answer(result)
