@@ -191,7 +191,10 @@ WEIR_L_RAISES static int l_open(lua_State *L)
     luaL_setmetatable(L, app_type);
     app->run->L = L;
     struct weir_strbuf report = WEIR_STRBUF_INIT;
-    if (open_app(app, &source, &report, &err) == WEIR_OK) {
+    atomic_store_explicit(&app->run->busy_ns, weir_test_real_ns(), memory_order_relaxed); /* scripts run as they are loaded */
+    int rc = open_app(app, &source, &report, &err);
+    atomic_store_explicit(&app->run->busy_ns, 0, memory_order_relaxed);
+    if (rc == WEIR_OK) {
         weir_strbuf_fini(&report);
         return 1;
     }

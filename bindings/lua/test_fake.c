@@ -244,6 +244,7 @@ WEIR_L_RAISES static int l_dispatch(lua_State *L)
     struct weir_test_run *run = weir_test_run_of(L);
     luaL_checktype(L, 1, LUA_TFUNCTION);
     lua_settop(L, 1);
+    luaL_unref(L, LUA_REGISTRYINDEX, run->dispatch_ref); /* that of the spec file before */
     run->dispatch_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
 }

@@ -13,6 +13,8 @@
 #include "core/worker.h"
 #include "io/http_client_error.h"
 
+enum { SPARE_MAX = 64 };
+
 struct client {
     struct weir_service service; /* of the worker */
     struct weir_worker *worker;
@@ -22,6 +24,8 @@ struct client {
     struct weir_list touched; /* those with news to tell */
     size_t handles;           /* of the loop, not closed yet */
     unsigned per_host, kept;  /* its limits */
+    CURL *spare[SPARE_MAX];   /* handles to be used again: making one costs as much as a small answer */
+    size_t spares;
     bool telling, closing;
 };
 
@@ -196,6 +200,8 @@ static void close_client(struct weir_service *service)
     c->closing = true;
     while (!weir_list_empty(&c->fetches))
         weir_http_fetch_close(&WEIR_LIST_ENTRY(c->fetches.next, struct fetch, node)->f);
+    while (c->spares > 0)
+        curl_easy_cleanup(c->spare[--c->spares]);
     curl_multi_cleanup(c->multi);
     uv_close((uv_handle_t *)&c->timer, on_closed);
 }
@@ -485,7 +491,10 @@ static bool set_up(struct fetch *f, const struct weir_http_fetch_options *o)
     curl_easy_setopt(e, CURLOPT_HEADERDATA, f);
     curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_data);
     curl_easy_setopt(e, CURLOPT_WRITEDATA, f);
-    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    if (strncasecmp(o->url, "http:", 5) == 0 && o->redirects == 0)
+        curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    else
+        curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
     set_limits(e, o);
     return set_peer(e, o) && set_body(f, o) && set_headers(f, o);
 }
@@ -507,13 +516,24 @@ int weir_http_fetch_open(struct weir_worker *w, const struct weir_http_fetch_opt
     f->follows = o->redirects > 0;
     weir_list_init(&f->touched);
     weir_list_append(&c->fetches, &f->node);
-    f->easy = curl_easy_init();
+    f->easy = c->spares > 0 ? c->spare[--c->spares] : curl_easy_init();
     if (f->easy == NULL || !set_up(f, o) || curl_multi_add_handle(c->multi, f->easy) != CURLM_OK) {
         weir_http_fetch_close(&f->f);
         return weir_err_set(reterr, WEIR_E_NOMEM, "out of memory");
     }
     *ret = &f->f;
     return WEIR_OK;
+}
+
+/* It is not in the multi handle any more. Cookies and sessions are the multi handle's or off: nothing of one request is seen by the next. */
+static void give_back(struct client *c, CURL *easy)
+{
+    if (easy == NULL || c->closing || c->spares == SPARE_MAX) {
+        curl_easy_cleanup(easy);
+        return;
+    }
+    curl_easy_reset(easy);
+    c->spare[c->spares++] = easy;
 }
 
 void weir_http_fetch_close(struct weir_http_fetch *base)
@@ -523,7 +543,7 @@ void weir_http_fetch_close(struct weir_http_fetch *base)
     struct fetch *f = fetch_of(base);
     if (f->easy != NULL && !(base->news & WEIR_HTTP_FETCH_END))
         curl_multi_remove_handle(f->client->multi, f->easy);
-    curl_easy_cleanup(f->easy);
+    give_back(f->client, f->easy);
     curl_slist_free_all(f->headers);
     weir_list_remove(&f->node);
     weir_list_remove(&f->touched);

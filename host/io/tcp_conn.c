@@ -214,8 +214,9 @@ static void mark_dirty(struct weir_tcp_conn *c)
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct weir_tcp_conn *c = poll->data;
-    (void)status; /* the socket says it itself */
     (void)events;
+    if (status < 0)
+        c->watched = 0; /* libuv has stopped; what it is the socket says itself */
     weir_worker_now(c->worker);
     weir_tcp_conn_ref(c);
     if (c->shaking)
@@ -304,6 +305,22 @@ static bool arm(struct weir_tcp_conn *c)
     return weir_timer_set(c->worker, &c->timer, at) == WEIR_OK;
 }
 
+/* Polls for `events`; 0: for nothing. libuv forgets and adds the socket anew each time it is told. */
+static int watch_for(struct weir_tcp_conn *c, int events, uv_poll_cb cb)
+{
+    int rc = 0;
+    if (c->watched == events)
+        return 0;
+    if (events == 0)
+        uv_poll_stop(&c->poll);
+    else
+        rc = uv_poll_start(&c->poll, events, cb);
+    c->watched = events;
+    return rc;
+}
+
+/* A peer that has half closed is answered still; with nothing to wait for, its reset shows when something is
+ * sent. */
 static void watch(struct weir_tcp_conn *c)
 {
     int events = 0;
@@ -311,11 +328,7 @@ static void watch(struct weir_tcp_conn *c)
         events = weir_transport_polls_for_read(&c->t);
     if (c->blocked)
         events |= weir_transport_polls_for_write(&c->t);
-    if (events ==
-        0) /* a peer that has half closed is answered still; its reset shows when something is sent */
-        uv_poll_stop(&c->poll);
-    else
-        uv_poll_start(&c->poll, events, on_poll);
+    (void)watch_for(c, events, on_poll); /* fails for closed ones only */
 }
 
 void weir_tcp_conn_update(struct weir_tcp_conn *c)
@@ -338,7 +351,7 @@ void weir_tcp_conn_update(struct weir_tcp_conn *c)
 static void stop_lingering(struct weir_tcp_conn *c)
 {
     c->lingers = false;
-    uv_poll_stop(&c->poll);
+    (void)watch_for(c, 0, NULL);
     weir_transport_close(&c->t, false);
     weir_tcp_conn_update(c);
 }
@@ -402,7 +415,7 @@ static void linger(struct weir_tcp_conn *c)
     c->linger_until_ns = c->worker->now_ns + (limit != 0 ? limit : flush_ns);
     c->lingers = true;
     (void)weir_transport_shutdown(&c->t); /* whom it can't be told finds out */
-    if (uv_poll_start(&c->poll, UV_READABLE, on_lingering) < 0 || !arm(c)) {
+    if (watch_for(c, UV_READABLE, on_lingering) < 0 || !arm(c)) {
         c->lingers = false;
         weir_transport_close(&c->t, false);
     }
@@ -431,7 +444,7 @@ static void close_socket(struct weir_tcp_conn *c, const char *reason, bool unsen
                                                                                                "idle", NULL};
     bool closed = strcmp(reason, "closed") == 0;
     if (c->polling)
-        uv_poll_stop(&c->poll);
+        (void)watch_for(c, 0, NULL);
     if (unsent || is_one_of(reason, rude)) {
         reset(c);
     } else if (closed && !c->eof) {

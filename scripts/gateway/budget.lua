@@ -1,5 +1,6 @@
--- What retries may cost: a bucket of tokens that all workers share. A request puts a tenth of a token in, a retry takes a whole one, so that
--- retries are at most a tenth of the requests, and a service that is down is not asked twice as often.
+-- What retries may cost: a bucket of tokens that all workers share. A request puts a tenth of a token in, a retry
+-- takes a whole one, so that retries are at most a tenth of the requests, and a service that is down is not asked
+-- twice as often.
 local weir = require "weir"
 
 local M = {}

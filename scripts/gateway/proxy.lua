@@ -1,5 +1,5 @@
--- The stage: a request is routed, answered from memory or by an upstream, tried again elsewhere if that is safe, and its answer passed on as it
--- comes.
+-- The stage: a request is routed, answered from memory or by an upstream, tried again elsewhere if that is safe, and
+-- its answer passed on as it comes.
 local weir = require "weir"
 local budget = require "budget"
 local cache = require "cache"

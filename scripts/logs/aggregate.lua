@@ -1,4 +1,5 @@
--- Counts per service and minute, in a table that all workers share; a minute that is over is written out by whoever takes it first.
+-- Counts per service and minute, in a table that all workers share; a minute that is over is written out by whoever
+-- takes it first.
 local weir = require "weir"
 
 local minutes = weir.shared("minutes")

@@ -1,4 +1,5 @@
--- JSON lines in, two fields changed in Lua, lines out: weir with its sources and sinks beside a plain Lua script with lua-cjson, on the same file.
+-- JSON lines in, two fields changed in Lua, lines out: weir with its sources and sinks beside a plain Lua script with
+-- lua-cjson, on the same file.
 local place = require "place"
 
 local cases = {

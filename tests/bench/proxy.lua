@@ -1,4 +1,5 @@
--- A proxied answer of 1 KiB: weir.http in one stage, and nginx's proxy_pass, in one run. The origin is an nginx of its own, on the client's CPU.
+-- A proxied answer of 1 KiB: weir.http in one stage, and nginx's proxy_pass, in one run. The origin is an nginx of
+-- its own, on the client's CPU.
 local place = require "place"
 local processes = require "processes"
 local wrk = require "wrk"

@@ -1,5 +1,5 @@
--- An HTTP server with good and bad manners, for specs of what weir does as a client. Run by lua5.4; says "ready URL" and serves until it is
--- killed. The path chooses the manner; all connections are served at once.
+-- An HTTP server with good and bad manners, for specs of what weir does as a client. Run by lua5.4; says "ready URL"
+-- and serves until it is killed. The path chooses the manner; all connections are served at once.
 local socket = require "socket"
 
 local server = assert(socket.bind("127.0.0.1", tonumber(arg[1] or "0"), 4096))
@@ -127,7 +127,8 @@ function manners.headers(conn, req)
 end
 
 function manners.chunked(conn)
-    conn:send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Trailer\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nX-Twice: 1\r\nX-Twice: 2\r\n\r\n")
+    conn:send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Trailer\r\n" ..
+        "Set-Cookie: a=1\r\nSet-Cookie: b=2\r\nX-Twice: 1\r\nX-Twice: 2\r\n\r\n")
     for _, part in ipairs {"one ", "two ", "three\n"} do
         conn:send(("%x\r\n%s\r\n"):format(#part, part))
         sleep(0.01)

@@ -33,7 +33,8 @@ describe("weir test", function()
             copy(name, name)
         end
         copy("stage.lua", "spec/stage_spec.lua")
-        passes(25)
+        place:write("loops.lua", "while true do end\n")
+        passes(26)
     end)
 
     it("drives a whole application in process", function()
@@ -120,6 +121,22 @@ describe("weir test", function()
         assert.are.equal("2", doc.attr.tests)
         assert.are.equal("1", doc.attr.errors)
         has(out, "&lt;no&gt; &amp; no")
+    end)
+
+    it("does not carry fakes from one file into the next", function()
+        place:write("h.lua", "local weir = require 'weir'\nreturn function() weir.emit('out', (weir.fs.read('real.txt'))) end\n")
+        place:write("real.txt", "real")
+        local text = [[
+            local t = require "weir.test"
+            it("reads", function()
+                local h = t.stage("h.lua")
+                assert.are.same({"real"}, h:handle(1):from "out")
+                t.fake.fs {["real.txt"] = "fake"}
+                assert.are.same({"fake"}, h:handle(1):from "out")
+            end)]]
+        place:write("spec/a_spec.lua", text)
+        place:write("spec/b_spec.lua", text)
+        passes(2)
     end)
 
     it("shows what stages log when asked", function()

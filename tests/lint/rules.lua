@@ -177,7 +177,7 @@ rule("luacheck", "luacheck has no warning", function(files, complain)
             paths[#paths + 1] = "'" .. file.path .. "'"
         end
     end
-    local options = "--codes --no-self --max-line-length 130 --formatter plain --std lua54+busted"
+    local options = "--codes --no-self --max-line-length 150 --formatter plain --std lua54+busted"
     local command = "cd '%s' && luacheck %s -- %s 2>&1"
     local output = assert(io.popen(command:format(files.top, options, table.concat(paths, " "))))
     for line in output:lines() do

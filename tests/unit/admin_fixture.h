@@ -60,7 +60,8 @@ static void shop_open(struct shop *s)
 {
     static const struct weir_source_type sources[] = {{&fixture_http, shop_open_source}};
     static const struct weir_sink_type sinks[] = {{&fixture_null, shop_open_sink}};
-    static const struct weir_registry registry = {sources, 1, sinks, 1, {shop_load, NULL}};
+    static const struct weir_registry registry = {
+        .sources = sources, .source_count = 1, .sinks = sinks, .sink_count = 1, .handlers = {shop_load, NULL}};
     struct weir_strbuf report = WEIR_STRBUF_INIT;
     struct weir_err err;
     *s = (struct shop){.graph = NULL};

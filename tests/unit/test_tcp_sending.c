@@ -8,7 +8,7 @@ enum { WORKERS = 4, PEERS = 8, EACH = 3000, TALKERS = WORKERS };
 /* Of a worker: sends numbered lines to all peers, a few in each of its turns, as long as there is room. */
 struct talker {
     struct rig_task task;
-    struct weir_message again;
+    struct weir_timer again;
     struct weir_worker *w;
     int index, outstanding;
     int next[PEERS]; /* the number of the line that is to be sent */
@@ -74,7 +74,7 @@ static void talk_to(struct talker *k, int p)
     weir_tcp_conn_unref(c);
 }
 
-static void talk(struct weir_message *m)
+static void talk(struct weir_timer *m)
 {
     struct talker *k = WEIR_LIST_ENTRY(m, struct talker, again);
     bool more = false;
@@ -84,7 +84,7 @@ static void talk(struct weir_message *m)
         more |= k->next[p] < EACH;
     }
     if (more || k->outstanding > 0)
-        weir_worker_post(k->w, &k->again);
+        assert_int_equal(weir_timer_set(k->w, &k->again, k->w->now_ns + WEIR_NS_PER_MS), WEIR_OK);
     else
         atomic_store(&k->over, true);
 }
@@ -93,8 +93,8 @@ static void begin_to_talk(struct rig_task *t, struct weir_worker *w)
 {
     struct talker *k = WEIR_LIST_ENTRY(t, struct talker, task);
     k->w = w;
-    k->again.deliver = talk;
-    weir_worker_post(w, &k->again);
+    k->again.fire = talk;
+    assert_int_equal(weir_timer_set(w, &k->again, w->now_ns + WEIR_NS_PER_MS), WEIR_OK);
 }
 
 struct listening {

@@ -90,8 +90,9 @@ function weir.now() end
 ---@return number
 function weir.time() end
 
----Why something in the world failed, as a name: of the system (`ECONNREFUSED`, `ENOENT`, …), or `TIMEOUT`, `ENOTFOUND`, `TRUNCATED`, `TOO_LARGE`,
----`EOF`, `BAD_URL`, `BAD_ANSWER`, `TOO_MANY_REDIRECTS`, `TLS_HANDSHAKE`, `CERT_UNTRUSTED`, `CERT_NAME_MISMATCH`, `CERT_EXPIRED`.
+---Why something in the world failed, as a name: of the system (`ECONNREFUSED`, `ENOENT`, …), or `TIMEOUT`,
+---`ENOTFOUND`, `TRUNCATED`, `TOO_LARGE`, `EOF`, `BAD_URL`, `BAD_ANSWER`, `TOO_MANY_REDIRECTS`, `TLS_HANDSHAKE`,
+---`CERT_UNTRUSTED`, `CERT_NAME_MISMATCH`, `CERT_EXPIRED`.
 ---@alias weir.Code string
 
 ---Suspends the call. Other calls of the worker go on.
@@ -222,21 +223,22 @@ weir.dns = {}
 ---@return weir.Code? code
 function weir.dns.resolve(name, family) end
 
----Files, without holding up the worker. Paths are seen from the application's folder; with `libs: safe` nothing outside of it is reached.
+---Files, without holding up the worker. Paths are seen from the application's folder; with `libs: safe` nothing
+---outside of it is reached.
 ---@class weir.fs
 weir.fs = {}
 
 ---@param path string
----@param options? {max: integer?, offset: integer?, length: integer?} max: larger ones fail with EFBIG; default: a quarter of limits.memory
----@return string? data
+---@param options? {max: integer?, offset: integer?, length: integer?} max: larger ones fail with EFBIG; default: a
+--quarter of limits.memory -@return string? data
 ---@return string? message
 ---@return weir.Code? code
 function weir.fs.read(path, options) end
 
 ---@param path string
 ---@param data string
----@param options? {append: boolean?, replace: boolean?, sync: boolean?, mode: integer?} replace: others see the old file or the new one
----@return true? ok
+---@param options? {append: boolean?, replace: boolean?, sync: boolean?, mode: integer?} replace: others see the old
+--file or the new one -@return true? ok
 ---@return string? message
 ---@return weir.Code? code
 function weir.fs.write(path, data, options) end

@@ -328,6 +328,7 @@ function M.tcp(serve)
     } or nil)
 end
 
+activate() -- each spec file begins without fakes
 host.dispatch(function(name, stage, arguments)
     local lib, key = name:match("^(%w+)%.(%w+)$")
     local fake = fakes[lib] and fakes[lib][key]
