@@ -39,8 +39,9 @@ static bool fail_type(struct writer *w, int idx)
 static bool prepend_step(struct writer *w, const char *step, bool name)
 {
     char path[sizeof w->why->path];
-    snprintf(path, sizeof path, name ? ".%s%s" : "[%s]%s", step, w->why->path);
-    memcpy(w->why->path, path, sizeof path);
+    int n = snprintf(path, sizeof path, name ? ".%s%s" : "[%s]%s", step, w->why->path);
+    if (n > 0) /* a path that is too long is cut */
+        memcpy(w->why->path, path, sizeof path);
     return false;
 }
 

@@ -1,4 +1,5 @@
 -- Answers in memory, the ones used last, within a bound of bytes. A worker's own: nothing is shared, nothing is locked.
+-- luacheck: no max line length
 local M = {}
 M.__index = M
 

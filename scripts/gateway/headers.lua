@@ -1,4 +1,5 @@
 -- What of a head goes on to the next hop (RFC 9110, 7.6.1).
+-- luacheck: no max line length
 local M = {}
 
 local HOP <const> = {

@@ -1,4 +1,5 @@
 -- The stage: a request is routed, answered from memory or by an upstream, tried again elsewhere if that is safe, and
+-- luacheck: no max line length
 -- its answer passed on as it comes.
 local weir = require "weir"
 local budget = require "budget"
@@ -176,7 +177,7 @@ local function has_no_body(req, status)
     return req.method == "HEAD" or status == 204 or status == 304
 end
 
-local function deliver(req, route, key, answer)
+local function deliver(req, key, answer)
     local head = headers.to_client(answer)
     if has_no_body(req, answer.status) then
         return req:reply(answer.status, head)
@@ -231,7 +232,7 @@ function M.handle(req)
     local answer, why, code, broken = try(req, route)
     if answer then
         local whole <close> = answer
-        return deliver(req, route, key, whole)
+        return deliver(req, key, whole)
     elseif code == "CLIENT" then
         return refuse(req, CLIENT_STATUS[broken] or 400, why)
     elseif code == "TIMEOUT" then

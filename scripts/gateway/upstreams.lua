@@ -1,4 +1,5 @@
 -- Which server of a route is asked next: in turn, those that failed lately left out. A worker learns by its own requests.
+-- luacheck: no max line length
 local M = {}
 M.__index = M
 

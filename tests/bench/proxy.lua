@@ -1,4 +1,5 @@
 -- A proxied answer of 1 KiB: weir.http in one stage, and nginx's proxy_pass, in one run. The origin is an nginx of
+-- luacheck: no max line length
 -- its own, on the client's CPU.
 local place = require "place"
 local processes = require "processes"

@@ -1,4 +1,5 @@
 -- What handlers call in other places, and how that fails: weir.http, tcp, dns, fs, spawn, sleep, from outside.
+-- luacheck: no max line length
 local support = require "tests.e2e.support"
 
 local quote, shell = support.quote, support.shell
@@ -47,11 +48,6 @@ local function failure(text)
     assert.are.equal("nil", got)
     assert.is_true(#message > 0)
     return code, message
-end
-
-local function moved()
-    local sent, received = support.curl(peer.url .. "/moved"):match("(%d+) (%d+)")
-    return tonumber(sent), tonumber(received)
 end
 
 describe("a call to another service", function()

@@ -10,6 +10,7 @@ local pages = {
     "docs/testing.md",
     "docs/calling-out.md",
     "docs/shared-tables.md",
+    "docs/limits.md",
     "docs/sources-and-sinks.md",
 }
 

@@ -1,4 +1,5 @@
 -- An HTTP server with good and bad manners, for specs of what weir does as a client. Run by lua5.4; says "ready URL"
+-- luacheck: no max line length
 -- and serves until it is killed. The path chooses the manner; all connections are served at once.
 local socket = require "socket"
 

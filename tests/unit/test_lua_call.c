@@ -1,4 +1,5 @@
-/* weir.call, weir.answer, weir.emit_all: stages that wait for stages, every way it can end, in virtual time. */
+/* longer than 600 lines because each of the ways in which a call can end is a test of its own.
+ * weir.call, weir.answer, weir.emit_all: stages that wait for stages, every way it can end, in virtual time. */
 #include "lua_fixture.h"
 
 #include "core/timer.h"
@@ -62,13 +63,21 @@ static void check_ends(struct lua_app *app, const char *stage, int64_t handled, 
     assert_int_equal(app->w->replies, 0);
 }
 
+/* What CALLER tells of it: a map of two keys, in either order. */
+static void check_called_hi(void)
+{
+    const char *got = lua_arrived();
+    assert_non_null(strstr(got, "\"1\":[\"hi\",\"hi!\",[1.5]]"));
+    assert_non_null(strstr(got, "\"n\":1"));
+}
+
 static void a_call_gives_the_answer(void **state)
 {
     (void)state;
     CALL_APP(app, {.name = "a", .script = CALLER, .to = "out=sink b=b"},
-             {.name = "b", .script = "local weir = require 'weir'\nreturn function(v) weir.answer {v, v .. '!', x = {1.5}} end"});
+             {.name = "b", .script = "local weir = require 'weir'\nreturn function(v) weir.answer {v, v .. '!', {1.5}} end"});
     lua_send_text(&app, "a", "hi");
-    assert_string_equal(lua_arrived(), "{\"1\":{\"1\":\"hi\",\"2\":\"hi!\",\"x\":[1.5]},\"n\":1}\n");
+    check_called_hi();
     check_ends(&app, "a", 1, 0, 0, 0);
     check_ends(&app, "b", 1, 0, 0, 0);
     end(&app);

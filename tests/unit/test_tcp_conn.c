@@ -1,3 +1,4 @@
+/* longer than 600 lines because a connection has many ends, and each is a test. */
 #include "tcp_fixture.h"
 
 #include "base/log.h"

@@ -1,6 +1,7 @@
 ---@meta weir
 -- Editor types of `require "weir"` (LuaCATS, as lua-language-server reads them). Never run: point your
 -- editor's workspace library here.
+-- longer than 600 lines because a module has one file of types.
 -- tests/spec/lua/meta_spec.lua holds it against the binding, both ways.
 
 -- luacheck: ignore 212 241 (declarations only)
@@ -547,6 +548,37 @@ function Request:age() end
 function Request:alive() end
 
 ---@alias weir.Headers table<string, string|number|(string|number)[]>
+
+---A peer's connection at a source `tcp`.
+---@class weir.Conn
+---@field id integer for weir.conn; weir.meta().source of its events
+---@field remote string
+---@field source string the stage it came in by
+---@field tls table? what its TLS session agreed on
+local Conn = {}
+
+---Sends a frame, framed as the source cuts them; waits while the peer's buffer is full, if the source's `on_overflow` says so.
+---@param frame string
+---@return true? ok
+---@return ("closed"|"full")? reason
+function Conn:send(frame) end
+
+---Sends bytes as they are; otherwise as `send`.
+---@param bytes string
+---@return true? ok
+---@return ("closed"|"full")? reason
+function Conn:write(bytes) end
+
+function Conn:close() end
+
+---Cuts it.
+function Conn:abort() end
+
+---The connection that the event being handled came from, or the one with that id.
+---@param id? integer
+---@return weir.Conn? conn
+---@return "closed"? reason
+function weir.conn(id) end
 
 ---@class weir.Answer
 ---@field status? integer 200 to 999; default 200

@@ -20,6 +20,10 @@ local _, names = debug.getupvalue(registry["weir.request"].__index, 1)
 for key, value in pairs(names) do
     out:write("Request", type(value) == "function" and "()" or "", " ", key, "\n")
 end
+_, names = debug.getupvalue(registry["weir.conn"].__index, 1)
+for key, value in pairs(names) do
+    out:write("Conn", type(value) == "function" and "()" or "", " ", key, "\n")
+end
 for meta, class in pairs {shared = "Shared", counter = "Counter", gauge = "Gauge", histogram = "Histogram"} do
     for key in pairs(registry["weir." .. meta].__index) do
         out:write(class, "() ", key, "\n")
@@ -94,7 +98,7 @@ local function of_meta()
             names[owner .. "() " .. name] = true
         end
     end
-    for full, prefix in pairs {weir = "weir", ["weir.json"] = "weir.json", ["weir.Request"] = "Request"} do
+    for full, prefix in pairs {weir = "weir", ["weir.json"] = "weir.json", ["weir.Request"] = "Request", ["weir.Conn"] = "Conn"} do
         for field in pairs(classes[full]) do
             names[prefix .. " " .. field] = true
         end
