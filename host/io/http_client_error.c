@@ -68,7 +68,7 @@ void weir_http_client_explain(struct weir_http_fetch *f, CURL *easy, CURLcode re
         code = "BAD_ANSWER"; /* not HTTP at all, says libcurl */
     if (result == CURLE_PEER_FAILED_VERIFICATION)
         code = certificate_code(easy, detail);
-    else if (system != 0 && (result == CURLE_COULDNT_CONNECT || result == CURLE_SEND_ERROR || result == CURLE_RECV_ERROR))
+    else if (system != 0 && result == CURLE_COULDNT_CONNECT) /* of others it may be left over from an earlier use of the handle */
         code = uv_err_name((int)-system);
     weir_http_client_failed(f, code, text);
 }
