@@ -19,7 +19,8 @@ static const uint64_t DEFAULT_TIMEOUT_NS = 30 * WEIR_NS_PER_S;
 static const unsigned DEFAULT_REDIRECTS = 5;
 
 struct fetch_ud {
-    struct weir_http_fetch *f; /* NULL: closed */
+    struct weir_http_fetch *f;    /* NULL: closed */
+    struct weir_vm_object object; /* listed while `f` is open */
     struct weir_wait wait;
     bool waiting;  /* a call is suspended on it */
     bool streamed; /* the script reads the answer */
@@ -30,7 +31,13 @@ static void close_fetch(struct fetch_ud *u)
 {
     struct weir_http_fetch *f = u->f;
     u->f = NULL;
+    weir_list_remove(&u->object.node);
     weir_http_fetch_close(f);
+}
+
+static void close_object(struct weir_vm_object *o)
+{
+    close_fetch(WEIR_LIST_ENTRY(o, struct fetch_ud, object));
 }
 
 static bool stop_waiting(struct weir_wait *wait)
@@ -438,6 +445,8 @@ WEIR_L_RAISES static int l_request(lua_State *L)
         return luaL_error(L, "weir.http.request: expected a table of options or a URL, got %s", luaL_typename(L, 1));
     struct fetch_ud *u = lua_newuserdatauv(L, sizeof *u, 1);
     *u = (struct fetch_ud){.f = NULL};
+    u->object.close = close_object;
+    weir_list_init(&u->object.node);
     luaL_setmetatable(L, "weir.http.fetch");
     read_options(L, &o);
     o.header_count = read_headers(L, headers);
@@ -449,6 +458,7 @@ WEIR_L_RAISES static int l_request(lua_State *L)
         lua_pushliteral(L, "ENOMEM");
         return 3;
     }
+    weir_list_append(&call->vm->objects, &u->object.node);
     lua_settop(L, FETCH);
     lua_toclose(L, FETCH); /* an error in the body's function ends the request */
     return pump(L, u);

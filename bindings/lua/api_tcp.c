@@ -26,7 +26,8 @@ struct waiter {
 };
 
 struct stream_ud {
-    struct weir_tcp_stream *s; /* NULL: closed */
+    struct weir_tcp_stream *s;    /* NULL: closed */
+    struct weir_vm_object object; /* listed while `s` is open */
     struct weir_vm *vm;
     struct waiter reader, writer; /* the reader also waits for the connection to be made */
     size_t wanted;                /* what the reader waits for: WANT_LINE, WANT_SOME, or so many bytes */
@@ -42,7 +43,13 @@ static void close_stream(struct stream_ud *u)
 {
     struct weir_tcp_stream *s = u->s;
     u->s = NULL;
+    weir_list_remove(&u->object.node);
     weir_tcp_stream_close(s);
+}
+
+static void close_object(struct weir_vm_object *o)
+{
+    close_stream(WEIR_LIST_ENTRY(o, struct stream_ud, object));
 }
 
 static void end_wait(struct stream_ud *u, struct waiter *w)
@@ -247,10 +254,12 @@ WEIR_L_RAISES static int l_connect(lua_State *L)
         return luaL_error(L, "weir.tcp.connect: the options must be a table, they are a %s", luaL_typename(L, options));
     }
     struct stream_ud *u = lua_newuserdatauv(L, sizeof *u, 0);
-    *u = (struct stream_ud){.vm = call->vm};
+    *u = (struct stream_ud){.vm = call->vm, .object.close = close_object};
+    weir_list_init(&u->object.node);
     luaL_setmetatable(L, "weir.tcp");
     if (weir_tcp_stream_open(w, &to, tls, name, timeout, on_progress, u, &u->s, &err) != WEIR_OK)
         return push_failure(L, err.text, "EINVAL");
+    weir_list_append(&call->vm->objects, &u->object.node);
     u->wanted = WANT_SOME;
     return wait_for(L, u, &u->reader, weir_worker_now(w) + timeout + WEIR_NS_PER_MS, l_connected);
 }

@@ -333,6 +333,10 @@ void weir_vm_detach(struct weir_vm *vm)
     weir_list_remove(&vm->turn.node);
     weir_api_time_detach(vm);
     weir_stream_ud_cut_all(vm);
+    while (!weir_list_empty(&vm->objects)) {
+        struct weir_vm_object *o = WEIR_LIST_ENTRY(vm->objects.next, struct weir_vm_object, node);
+        o->close(o);
+    }
 }
 
 static struct weir_vm *allocate_vm(const struct weir_lua_script *script, struct weir_seat *seat)
@@ -351,6 +355,7 @@ static struct weir_vm *allocate_vm(const struct weir_lua_script *script, struct 
     weir_list_init(&vm->ready);
     weir_list_init(&vm->turn.node);
     weir_list_init(&vm->timers);
+    weir_list_init(&vm->objects);
     vm->turn.run = take_turn;
     vm->watch = weir_watch_current();
     vm->doom = WEIR_REASON_NONE;

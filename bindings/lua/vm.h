@@ -50,6 +50,12 @@ struct weir_vm_port {
     struct weir_port *port;
 };
 
+/* What a userdata has in the worker's loop. It is closed when the VM is detached at the latest: another thread closes the VM itself. */
+struct weir_vm_object {
+    struct weir_list node; /* of the VM's objects; in no list: nothing is open */
+    void (*close)(struct weir_vm_object *o); /* takes it out of the list */
+};
+
 struct weir_vm {
     lua_State *L;                         /* the main thread: runs only set-up */
     struct weir_seat *seat;               /* NULL: nothing but loading (weir check) */
@@ -79,6 +85,7 @@ struct weir_vm {
     struct weir_list ready;       /* calls that can go on as soon as the VM is free */
     struct weir_aside turn;       /* its place in the worker's turn, while calls are ready */
     struct weir_list timers;      /* weir.timer (api_time.c) */
+    struct weir_list objects;     /* of struct weir_vm_object */
     /* preempt.c */
     struct weir_watch *watch;        /* of the thread that runs the VM; NULL: nobody watches */
     lua_State *volatile current;     /* the coroutine that runs; read by the signal handler */

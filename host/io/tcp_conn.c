@@ -14,7 +14,9 @@
 #include "io/tcp_server.h"
 #include "io/tls.h"
 
-enum { READ_SIZE = 16 << 10, READS_PER_POLL = 4, DISCARDS_MAX = 64 };
+/* A read is as large as those before it gave reason to: thousands of peers that say little are to take little
+ * while they wait for the stage behind. */
+enum { READ_MIN = 2 << 10, READ_MAX = 32 << 10, READ_STEP = 4, READS_PER_POLL = 4, DISCARDS_MAX = 64 };
 static const uint64_t flush_ns = 5 * WEIR_NS_PER_S; /* `linger: 0s` is about the peer's end only */
 
 static const struct weir_tcp_settings *settings_of(const struct weir_tcp_conn *c)
@@ -67,10 +69,11 @@ static void take_end(struct weir_tcp_conn *c)
 /* One read. false: nothing more for now. */
 static bool read_once(struct weir_tcp_conn *c)
 {
-    char *room = weir_intake_room(&c->intake, READ_SIZE);
+    size_t size = c->read_size;
+    char *room = weir_intake_room(&c->intake, size);
     if (room == NULL)
         return false; /* the poll asks again */
-    ssize_t n = weir_transport_read(&c->t, room, READ_SIZE);
+    ssize_t n = weir_transport_read(&c->t, room, size);
     if (n == -EAGAIN || n == -EINTR) {
         weir_intake_rest(&c->intake);
         return false;
@@ -79,7 +82,11 @@ static bool read_once(struct weir_tcp_conn *c)
         fail(c, n);
         return false;
     }
-    bool more = n == READ_SIZE || weir_transport_pending(&c->t);
+    bool more = (size_t)n == size || weir_transport_pending(&c->t);
+    if ((size_t)n == size && size < READ_MAX)
+        c->read_size *= READ_STEP;
+    else if ((size_t)n < size / READ_STEP && size > READ_MIN)
+        c->read_size /= READ_STEP;
     c->active_ns = c->worker->now_ns;
     c->wants_input = false;
     if (n > 0)
@@ -543,6 +550,7 @@ static void init(struct weir_tcp_conn *c, struct weir_tcp_server *server, const 
     c->framing = settings->framing;
     c->bound = settings->bound;
     c->waits = settings->waits;
+    c->read_size = READ_MIN;
     c->timer.fire = on_timer;
     c->active_ns = c->worker->now_ns;
     snprintf(c->remote, sizeof c->remote, "%s", remote);

@@ -76,7 +76,8 @@ struct weir_tcp_conn {
     uint64_t active_ns; /* when something moved last */
     uint64_t linger_until_ns;
     uint64_t greeted;         /* lines of its greeting that became events */
-    int watched;        /* what its socket is polled for */
+    size_t read_size;         /* of the next read */
+    int watched;              /* what its socket is polled for */
     const char *reason;       /* why it ended: "eof", "closed", "reset", "idle", "slow", … */
     bool polling;             /* the handle is open */
     bool shaking;             /* TLS: the handshake is not over */

@@ -53,6 +53,7 @@ static void check(const struct weir_conf *options, struct weir_problems *problem
 const struct weir_app_type weir_timer_source_type = {
     .name = "timer",
     .kind = WEIR_APP_SOURCE,
+    .makes_streams = true,
     .text = "makes an event every so often",
     .options = options_of_timer,
     .option_count = sizeof options_of_timer / sizeof *options_of_timer,

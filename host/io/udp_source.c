@@ -50,6 +50,7 @@ static const struct weir_option options_of_udp[] = {
 const struct weir_app_type weir_udp_source_type = {
     .name = "udp",
     .kind = WEIR_APP_SOURCE,
+    .makes_streams = true,
     .text = "makes an event of each datagram",
     .options = options_of_udp,
     .option_count = sizeof options_of_udp / sizeof *options_of_udp,

@@ -166,7 +166,7 @@ describe("the source tcp", function()
     end)
 
     it("lets who sends to a slow peer wait, without growing", function()
-        local host = start("send_buffer: 64KiB")
+        local host = start("send_buffer: 64KiB", nil, "limits: {cpu: 30s}") -- sanitizers take their time
         local slow, other = open(host), open(host)
         local before = host:memory("VmRSS")
         slow.sock:send("flood 50000\n") -- 50 MB
@@ -244,6 +244,181 @@ stages:
         local client = connect("unix:" .. folder .. "/s")
         client.sock:send("hello\n")
         assert.equal("echo hello", line(client))
+        assert.equal(0, host:stop())
+    end)
+
+    it("begins with lines where the protocol does, and sends bytes as they are", function()
+        local host = start("framing: length, greeting: {until: ''}", [[
+            local weir = require "weir"
+            return function(event)
+                local conn = weir.conn()
+                if type(event) == "string" then
+                    return conn:send("got " .. event)
+                elseif event.last then
+                    conn:write("OK " .. event.conn .. "\n\n")
+                end
+            end]])
+        local client = open(host)
+        client.sock:send("HELLO/1\nname: x\n\n" .. string.pack(">s4", "first"))
+        local id = line(client):match("^OK (%d+)$")
+        assert.equal("", line(client))
+        assert.equal(string.pack(">s4", "got first"), client.sock:receive(13))
+        assert.is_true(math.type(tonumber(id)) == "integer")
+        assert.equal(0, host:stop())
+    end)
+
+    it("finds a connection by its id, in a batch and from another pool, and none for other events", function()
+        local host = support.start{["weir.yaml"] = [[
+weir: 1
+pools: {main: {threads: 2}, side: {threads: 2, blocking: true}}
+stages:
+  in: {source: tcp, listen: '127.0.0.1:0', to: {out: {stage: batch, overflow: wait}}}
+  web: {source: http, listen: '127.0.0.1:0', to: batch}
+  batch: {handler: batch.lua, to: {side: side}}
+  side: {handler: side.lua, pool: side}
+]], ["batch.lua"] = [[
+local weir = require "weir"
+return {handle_batch = function(events)
+    for i = 1, events.n do
+        if type(events[i]) == "string" then
+            local conn = assert(weir.conn(weir.meta(i).source))
+            assert(conn.source == "in" and conn.remote:match("^127%.0%.0%.1:%d+$") and conn.tls == nil)
+            assert(tostring(conn):find(conn.id, 1, true) and conn == weir.conn(conn.id))
+            assert(events.n == 1 or not pcall(weir.conn))
+            weir.emit("side", {conn = conn.id, text = events[i]})
+        else
+            local conn, why = weir.conn(weir.meta(i).source)
+            events[i]:reply(200, tostring(conn) .. " " .. tostring(why) .. "\n")
+        end
+    end
+end}]], ["side.lua"] = [[
+local weir = require "weir"
+return function(event)
+    local conn = weir.conn(event.conn)
+    if conn then conn:send("from the side: " .. event.text) end
+end]]}
+        local tcp, web = host.urls[1], host.urls[2]
+        if not tcp:find("^tcp:") then
+            tcp, web = web, tcp
+        end
+        local client = connect(tonumber(tcp:match(":(%d+)$")))
+        for i = 1, 200 do
+            client.sock:send(i .. "\n")
+        end
+        for i = 1, 5 do -- its first connections: their numbers are none of ours
+            assert.equal("nil closed\n", (support.curl(web .. "/")), i)
+        end
+        local got = {}
+        for i = 1, 200 do
+            got[i] = tonumber(assert(line(client)):match("^from the side: (%d+)$"))
+        end
+        table.sort(got)
+        assert.same({1, 200}, {got[1], got[200]})
+        assert.equal(0, host:stop())
+    end)
+
+    it("takes back what a call wanted to send whose time is over, and grows by none of it", function()
+        local host = start("send_buffer: 16KiB, deadline: 200ms", [[
+            local weir = require "weir"
+            local big = ("y"):rep(60000)
+            return function(event)
+                local conn = weir.conn()
+                if event == "fill" then
+                    while true do conn:send(("x"):rep(1000)) end
+                end
+                conn:send(big)
+            end]], "queue: {order_by: none}")
+        local client = open(host)
+        client.sock:send("fill\n")
+        support.wait(10, "the end of the first call", function()
+            return stats(host).app.ledger.expired == 1
+        end)
+        local before = host:memory("VmRSS")
+        client.sock:send(("late\n"):rep(1000)) -- 60 MB
+        support.wait(20, "the end of all calls", function()
+            local l = stats(host).app.ledger
+            return l.offered == 1001 and l.handled + l.expired + l.rejected == 1001
+        end)
+        local handled = stats(host).app.ledger.handled -- the kernel took a little more in the meantime
+        assert.is_true(handled < 50, handled .. " were sent")
+        local grown = host:memory("VmRSS") - before
+        local sanitized = (os.getenv("WEIR_PRESET") or ""):find("san") ~= nil
+        assert.is_true(sanitized or grown < 30 * 1024, "grew by " .. grown .. " KiB")
+        local got = {}
+        client.sock:settimeout(0.5)
+        repeat
+            local part, why, rest = client.sock:receive(65536)
+            got[#got + 1] = part or rest
+        until why
+        assert.equal(handled * 60000, select(2, table.concat(got):gsub("y", "")))
+        assert.equal(0, host:stop())
+    end)
+
+    it("keeps the order of a stream unless it is told not to", function()
+        local slow_first = [[
+            local weir = require "weir"
+            return function(event)
+                if event == "1" then weir.sleep(0.3) end
+                weir.conn():send(event)
+            end]]
+        local host = start(nil, slow_first)
+        local client = open(host)
+        client.sock:send("1\n2\n")
+        assert.same({"1", "2"}, {line(client), line(client)})
+        assert.equal(0, host:stop())
+        host = start(nil, slow_first, "queue: {order_by: none}")
+        client = open(host)
+        client.sock:send("1\n2\n")
+        assert.same({"2", "1"}, {line(client), line(client)})
+        assert.equal(0, host:stop())
+    end)
+
+    it("serves TLS, says what was agreed on, and waits for no handshake for ever", function()
+        local folder = support.tempdir()
+        assert(os.execute(("cd %s && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3 "
+            .. "-subj /CN=localhost -keyout web.key -out web.pem 2>/dev/null"):format(support.quote(folder))))
+        local host = start(("handshake_timeout: 500ms, notify: true, tls: {certificate: %s/web.pem, key: %s/web.key}")
+            :format(folder, folder), [[
+            local weir = require "weir"
+            return function(event)
+                if type(event) == "table" then return weir.log.info("news", event) end
+                local conn = weir.conn()
+                if event == "big" then
+                    conn:send(("z"):rep(60000))
+                    return conn:close()
+                end
+                conn:send(event .. " " .. conn.tls.version)
+            end]])
+        local silent, plain = open(host), open(host)
+        plain.sock:send("GET / HTTP/1.0\n\n")
+        local said = support.shell(("printf 'hello\\nbig\\n' | timeout 10 openssl s_client -quiet -ign_eof "
+            .. "-connect 127.0.0.1:%d 2>/dev/null"):format(host.port))
+        assert.equal("hello TLSv1.3\n", said:match("^[^\n]*\n"))
+        assert.equal(14 + 60001, #said)
+        assert.is_nil(silent.sock:receive(1))
+        support.wait(10, "the ends of all connections", function()
+            local tcp = stats(host)["in"].tcp
+            return tcp.connections == 0 and tcp.handshakes_failed == 2
+        end)
+        local _, opens = host:stderr():gsub('"event":"open"', "")
+        assert.equal(1, opens) -- of those whose handshake succeeded
+        assert.equal(0, host:stop())
+    end)
+
+    it("loses no answer of a connection that it closes, though the peer went on talking", function()
+        local host = start(nil, [[
+            local weir = require "weir"
+            return function(event)
+                local conn = weir.conn()
+                if not conn then return end
+                for _ = 1, 100 do conn:send(("a"):rep(1000)) end
+                conn:close()
+            end]])
+        local client = open(host)
+        client.sock:send("go\n" .. ("more\n"):rep(2000))
+        client.sock:settimeout(10)
+        local got, _, rest = client.sock:receive("*a")
+        assert.equal(100 * 1001, #(got or rest))
         assert.equal(0, host:stop())
     end)
 end)

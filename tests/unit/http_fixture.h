@@ -173,7 +173,7 @@ static inline enum weir_reason answer(struct rig_handler *h, struct weir_event *
     if (is_path(&path, "/echo")) {
         weir_http_reply(r, w, 200, plain, 1, r->body.data, r->body.len);
     } else if (is_path(&path, "/owner")) {
-        int n = snprintf(rest, sizeof rest, "%u", (unsigned)(ev->source >> 48));
+        int n = snprintf(rest, sizeof rest, "%u", (unsigned)(ev->source >> 48) - 1);
         weir_http_reply(r, w, 200, plain, 1, rest, (size_t)n);
     } else if (is_path(&path, "/big")) {
         answer_big(r, w);

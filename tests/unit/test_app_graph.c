@@ -113,11 +113,44 @@ static void the_largest_file_takes_bounded_time(void **state)
     fixture_done(&r);
 }
 
+static void what_is_behind_a_stream_keeps_its_order_unless_told_otherwise(void **state)
+{
+    static const struct weir_app_type lines = {
+        .name = "lines", .kind = WEIR_APP_SOURCE, .makes_streams = true, .text = "makes lines"};
+    static const struct weir_app_type *const list[] = {&lines, &fixture_null};
+    static const struct weir_app_types types = {list, 2};
+    static const char text[] = "weir: 1\nstages:\n"
+                               "  in: {source: lines, to: [plain, none, newest, user, end]}\n"
+                               "  plain: {handler: a.lua, to: farther}\n"
+                               "  none: {handler: a.lua, queue: {order_by: none}}\n"
+                               "  newest: {handler: a.lua, queue: {order: lifo}}\n"
+                               "  user: {handler: a.lua, queue: {order_by: user}}\n"
+                               "  farther: {handler: a.lua}\n"
+                               "  end: {sink: null}\n";
+    static const char *const expected[] = {NULL, "source", "none", NULL, "user", NULL, NULL};
+    struct weir_strbuf report = WEIR_STRBUF_INIT;
+    struct weir_app *app = NULL;
+    struct weir_err err;
+    (void)state;
+    if (weir_app_parse(text, sizeof text - 1, "weir.yaml", fixture_folder, NULL, 0, &types, &report, &app, &err) < 0)
+        fail_msg("%s", report.data);
+    for (size_t i = 0; i < app->stage_count; i++) {
+        const char *by = app->stages[i].order_by;
+        if (by == NULL || expected[i] == NULL)
+            assert_ptr_equal(by, expected[i]);
+        else
+            assert_string_equal(by, expected[i]);
+    }
+    weir_app_free(app);
+    weir_strbuf_fini(&report);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cycles_that_do_not_wait_are_fine),
         cmocka_unit_test(a_request_goes_to_one_stage),
+        cmocka_unit_test(what_is_behind_a_stream_keeps_its_order_unless_told_otherwise),
         cmocka_unit_test(large_graphs_take_little_time),
         cmocka_unit_test(the_largest_file_takes_bounded_time),
     };
