@@ -246,12 +246,15 @@ static int run(struct weir_file_job *job)
 static void on_work(uv_work_t *work)
 {
     struct weir_file_job *job = work->data;
+    weir_handover_take(&job->handover);
     job->error = -run(job);
+    weir_handover_give(&job->handover);
 }
 
 static void on_done(uv_work_t *work, int status)
 {
     struct weir_file_job *job = work->data;
+    weir_handover_take(&job->handover);
     if (status != 0)
         job->error = ECANCELED;
     if (job->done != NULL)
@@ -278,6 +281,7 @@ struct weir_file_job *weir_file_job_create(enum weir_file_op op, const char *roo
 
 void weir_file_job_start(struct weir_worker *w, struct weir_file_job *job)
 {
+    weir_handover_give(&job->handover);
     uv_queue_work(&w->loop, &job->work, on_work, on_done); /* fails only without a function */
 }
 

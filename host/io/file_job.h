@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "base/strbuf.h"
+#include "io/handover.h"
 
 enum weir_file_op {
     WEIR_FILE_READ,   /* up to `max` bytes from `offset` on; more than that: EFBIG */
@@ -39,6 +40,7 @@ struct weir_file_job {
     struct weir_strbuf data; /* what is written, or was read */
     struct stat stat;
     int error;           /* 0, or an errno */
+    struct weir_handover handover; /* of all of it, to libuv's thread and back */
     void (*done)(struct weir_file_job *job); /* NULL: abandoned. Frees it (weir_file_job_destroy) */
     void *arg;           /* the opener's */
 };
