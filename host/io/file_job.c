@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/list.h"
 #include "base/mem.h"
 #include "core/worker.h"
 
@@ -245,7 +246,7 @@ static int run(struct weir_file_job *job)
 
 static void on_work(uv_work_t *work)
 {
-    struct weir_file_job *job = work->data;
+    struct weir_file_job *job = WEIR_LIST_ENTRY(work, struct weir_file_job, work); /* not by work->data: see handover.h */
     weir_handover_take(&job->handover);
     job->error = -run(job);
     weir_handover_give(&job->handover);
@@ -253,7 +254,7 @@ static void on_work(uv_work_t *work)
 
 static void on_done(uv_work_t *work, int status)
 {
-    struct weir_file_job *job = work->data;
+    struct weir_file_job *job = WEIR_LIST_ENTRY(work, struct weir_file_job, work); /* not by work->data: see handover.h */
     weir_handover_take(&job->handover);
     if (status != 0)
         job->error = ECANCELED;
@@ -269,7 +270,6 @@ struct weir_file_job *weir_file_job_create(enum weir_file_op op, const char *roo
     if (job == NULL)
         return NULL;
     job->op = op;
-    job->work.data = job;
     job->root = weir_strdup(root);
     job->path = weir_strdup(path);
     job->to = to != NULL ? weir_strdup(to) : NULL;
