@@ -64,19 +64,14 @@ size_t weir_outbox_pending(const struct weir_outbox *o, const char **ret)
     return o->bytes.len - at;
 }
 
-/* Where the first frame begins: everything before it is through. */
-static uint64_t first_start(const struct weir_outbox *o)
-{
-    return o->first > 0 ? o->frames[o->first - 1].end : o->base;
-}
-
 bool weir_outbox_begun(const struct weir_outbox *o)
 {
-    return o->count > 0 && o->sent > first_start(o);
+    return o->count > 0 && o->sent > o->start;
 }
 
 static void forget_first(struct weir_outbox *o)
 {
+    o->start = o->frames[o->first].end;
     o->first++;
     o->count--;
 }
@@ -85,7 +80,7 @@ static void forget_first(struct weir_outbox *o)
 static void trim(struct weir_outbox *o, uint64_t done)
 {
     if (o->count == 0) {
-        o->base = o->sent = done;
+        o->base = o->start = o->sent = done;
         o->first = 0;
         if (o->bytes.cap > KEEP_BYTES)
             weir_strbuf_fini(&o->bytes);
@@ -103,7 +98,7 @@ static void trim(struct weir_outbox *o, uint64_t done)
 void weir_outbox_sent(struct weir_outbox *o, size_t n)
 {
     o->sent += n;
-    uint64_t done = first_start(o);
+    uint64_t done = o->start;
     while (o->count > 0 && o->frames[o->first].end <= o->sent) {
         struct weir_event *ev = o->frames[o->first].ev;
         done = o->frames[o->first].end;
@@ -143,13 +138,13 @@ void weir_outbox_rewind(struct weir_outbox *o, unsigned retries, const char *tex
     if (++o->frames[o->first].tries > retries)
         weir_outbox_drop_first(o, WEIR_REASON_IO, text);
     else
-        o->sent = first_start(o);
+        o->sent = o->start;
 }
 
 size_t weir_outbox_frame(const struct weir_outbox *o, size_t i, const char **ret)
 {
     size_t at = o->first + i;
-    uint64_t from = at > 0 ? o->frames[at - 1].end : o->base;
+    uint64_t from = i > 0 ? o->frames[at - 1].end : o->start;
     *ret = o->bytes.data + (from - o->base);
     return (size_t)(o->frames[at].end - from);
 }

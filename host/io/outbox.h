@@ -29,7 +29,8 @@ struct weir_outbox_frame {
 struct weir_outbox {
     struct weir_seat *seat;
     struct weir_strbuf bytes, scratch;
-    uint64_t base; /* how many bytes went before those that are kept */
+    uint64_t base;  /* how many bytes went before those that are kept */
+    uint64_t start; /* where the first frame begins, of all bytes that ever were: everything before it is through */
     uint64_t sent; /* of all bytes that ever were */
     struct weir_outbox_frame *frames;
     size_t first, count, cap; /* frames[first .. first + count) */

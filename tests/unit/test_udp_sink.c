@@ -105,6 +105,23 @@ static void a_receiver_that_is_away_loses_what_is_sent_meanwhile_and_nothing_els
     close(fd);
 }
 
+/* The next one, whatever it takes, is `number`. */
+static void expect_datagram(struct bed *b, int fd, int number)
+{
+    char text[16], got[16];
+    ssize_t n = -1;
+    for (int turns = 0; n < 0 && turns < 5000; turns++) {
+        bed_turn(b);
+        rig_advance(b->w, WEIR_NS_PER_MS);
+        n = recv(fd, got, sizeof got - 1, 0);
+        poll(NULL, 0, n < 0);
+    }
+    assert_true(n >= 0);
+    got[n] = '\0';
+    snprintf(text, sizeof text, "%d", number);
+    assert_string_equal(got, text);
+}
+
 static void events_wait_for_a_unix_receiver_that_is_slow_or_away(void **state)
 {
     (void)state;
@@ -120,21 +137,35 @@ static void events_wait_for_a_unix_receiver_that_is_slow_or_away(void **state)
     assert_int_equal(rig_ledger(b.rig, END).running, 200);
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof un), 0);
-    for (int i = 0; i < 200; i++) { /* the kernel keeps a few of them only */
-        char text[16], got[16];
-        ssize_t n = -1;
-        for (int turns = 0; n < 0 && turns < 5000; turns++) {
-            bed_turn(&b);
-            rig_advance(b.w, WEIR_NS_PER_MS);
-            n = recv(fd, got, sizeof got - 1, 0);
-            poll(NULL, 0, n < 0);
-        }
-        assert_true(n >= 0);
-        got[n] = '\0';
-        snprintf(text, sizeof text, "%d", i);
-        assert_string_equal(got, text);
-    }
+    for (int i = 0; i < 200; i++) /* the kernel keeps a few of them only */
+        expect_datagram(&b, fd, i);
     bed_until(&b, bed_handled, &(int){200});
+    bed_end(&b);
+    close(fd);
+    unlink(un.sun_path);
+}
+
+/* What comes while a part is sent is a datagram each, too. */
+static void each_event_is_a_datagram_when_some_were_sent_before_others_came(void **state)
+{
+    (void)state;
+    struct bed b;
+    char options[128];
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    snprintf(un.sun_path, sizeof un.sun_path, "/tmp/weir-udp-sink-%d", (int)getpid());
+    snprintf(options, sizeof options, "connect: 'unix:%s'", un.sun_path);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof un), 0);
+    bed_make(&b, &weir_udp_sink_type, weir_udp_sink_open, options, 1000);
+    for (int i = 0; i < 60; i++)
+        rig_emit_value(b.w, FEED, i);
+    for (int i = 0; i < 40; i++)
+        expect_datagram(&b, fd, i);
+    for (int i = 60; i < 90; i++)
+        rig_emit_value(b.w, FEED, i);
+    for (int i = 40; i < 90; i++)
+        expect_datagram(&b, fd, i);
+    bed_until(&b, bed_handled, &(int){90});
     bed_end(&b);
     close(fd);
     unlink(un.sun_path);
@@ -193,6 +224,7 @@ int main(void)
         TEST(one_that_is_too_large_fails_and_the_others_go),
         TEST(a_receiver_that_is_away_loses_what_is_sent_meanwhile_and_nothing_else),
         TEST(events_wait_for_a_unix_receiver_that_is_slow_or_away),
+        TEST(each_event_is_a_datagram_when_some_were_sent_before_others_came),
         TEST(a_cancel_ends_what_waits),
         TEST(opening_and_making_survive_any_failed_allocation),
     };
