@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,7 +22,7 @@ extern char **environ;
 
 static const uint64_t GRACE_NS = 2 * WEIR_NS_PER_S; /* from TERM to KILL */
 
-enum { READ_STEP = 16 << 10 };
+enum { READ_STEP = 16 << 10, READS_PER_POLL = 8 };
 
 /* All processes of a worker: they end with its loop. */
 struct keeper {
@@ -123,11 +124,12 @@ static void on_timeout(struct weir_timer *timer)
 
 /* --- moving bytes --- */
 
-static void read_some(struct process *p, int which)
+/* `most` bytes at most: one that talks on and on must not keep the worker. */
+static void read_some(struct process *p, int which, size_t most)
 {
     struct weir_strbuf *to = which == OUTPUT ? &p->p.output : &p->p.errors;
     char over[READ_STEP];
-    while (p->fds[which] >= 0) {
+    for (size_t got = 0; p->fds[which] >= 0 && got < most;) {
         bool drop = p->p.code != NULL || !weir_strbuf_reserve(to, READ_STEP);
         if (drop)
             give_up(p, "ENOMEM"); /* unless it was given up before */
@@ -140,6 +142,7 @@ static void read_some(struct process *p, int which)
             close_end(p, which);
             return;
         }
+        got += (size_t)n;
         if (drop)
             continue;
         to->len += (size_t)n;
@@ -165,6 +168,14 @@ static void write_some(struct process *p)
 
 /* --- its end --- */
 
+/* What it had written when it ended; what programs that it left behind write is not read. */
+static void read_rest(struct process *p, int which)
+{
+    int left = 0;
+    if (p->fds[which] >= 0 && ioctl(p->fds[which], FIONREAD, &left) == 0 && left > 0)
+        read_some(p, which, (size_t)left);
+}
+
 static void reap(struct process *p)
 {
     siginfo_t info;
@@ -175,8 +186,8 @@ static void reap(struct process *p)
     p->p.status = info.si_code == CLD_EXITED ? info.si_status : 0;
     p->p.signal = info.si_code == CLD_EXITED ? 0 : info.si_status;
     weir_timer_unset(p->worker, &p->timer);
-    read_some(p, OUTPUT);
-    read_some(p, ERRORS);
+    read_rest(p, OUTPUT);
+    read_rest(p, ERRORS);
     for (int i = 0; i < POLLS; i++)
         close_end(p, i);
     p->told = true;
@@ -195,7 +206,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     else if (poll == &p->polls[INPUT])
         write_some(p);
     else
-        read_some(p, poll == &p->polls[OUTPUT] ? OUTPUT : ERRORS);
+        read_some(p, poll == &p->polls[OUTPUT] ? OUTPUT : ERRORS, READS_PER_POLL * READ_STEP);
 }
 
 /* --- the worker's processes --- */
@@ -409,7 +420,8 @@ void weir_process_close(struct weir_process *base)
         return;
     struct process *p = process_of(base);
     p->closed = true;
-    weir_timer_unset(p->worker, &p->timer);
+    if (!p->terminated) /* else it is the one of the KILL that follows */
+        weir_timer_unset(p->worker, &p->timer);
     for (int i = 0; i < END; i++)
         close_end(p, i);
     terminate(p);

@@ -2,6 +2,9 @@
 
 #include "loop_fixture.h"
 
+#include <signal.h>
+#include <stdlib.h>
+
 static struct bench b;
 
 static int set_up(void **state)
@@ -115,6 +118,26 @@ static void one_that_ignores_it_is_killed(void **state)
     weir_process_close(p);
 }
 
+static bool is_gone(void *pid)
+{
+    return kill(*(pid_t *)pid, 0) != 0;
+}
+
+static void closing_one_that_was_told_to_end_does_not_spare_it(void **state)
+{
+    (void)state;
+    bool done;
+    struct weir_process *p =
+        start("trap '' TERM; echo $$; while :; do sleep 1000; done", (struct weir_process_options){.timeout_ns = WEIR_NS_PER_S}, &done);
+    bench_until(&b, has_output, p);
+    pid_t pid = (pid_t)strtol(p->output.data, NULL, 10);
+    rig_advance(b.w, WEIR_NS_PER_S);
+    rig_run(b.w); /* TERM, which it ignores */
+    weir_process_close(p);
+    rig_advance(b.w, 2 * WEIR_NS_PER_S);
+    bench_until(&b, is_gone, &pid);
+}
+
 static void too_much_output_ends_it(void **state)
 {
     (void)state;
@@ -189,6 +212,7 @@ int main(void)
         CASE(it_inherits_only_what_it_is_given),
         CASE(the_clock_ends_it),
         CASE(one_that_ignores_it_is_killed),
+        CASE(closing_one_that_was_told_to_end_does_not_spare_it),
         CASE(too_much_output_ends_it),
         CASE(what_it_leaves_behind_is_not_waited_for),
         CASE(a_closed_one_is_ended_and_so_is_one_of_a_worker_that_leaves),
