@@ -144,6 +144,8 @@ static void fire(struct weir_timer *timer)
     struct weir_err err;
     if (weir_vm_call(vm, l_fire, u, &err) != WEIR_OK)
         weir_lua_report_timer(vm, err.text);
+    if (weir_list_empty(&u->node))
+        return; /* a finalizer has cancelled it */
     uint64_t next = timer->due_ns + u->every_ns;
     if (next <= w->now_ns) /* it was held up: what it missed is left out */
         next = w->now_ns + u->every_ns;
@@ -161,6 +163,8 @@ WEIR_L_RAISES static int l_timer(lua_State *L)
     bool every = lua_istable(L, 3) && lua_getfield(L, 3, "every") != LUA_TNIL && lua_toboolean(L, -1);
     if (every && ns < WEIR_NS_PER_MS)
         return luaL_error(L, "weir.timer: the time between two calls must be at least 0.001 s");
+    if (every && vm->retired)
+        return luaL_error(L, "weir.timer: this VM is being replaced, and its successor has timers of its own");
     struct timer_ud *u = lua_newuserdatauv(L, sizeof *u, 1);
     *u = (struct timer_ud){.vm = vm, .timer = {.fire = fire}, .every_ns = every ? ns : 0};
     weir_list_init(&u->node);

@@ -37,7 +37,8 @@ static void make_ready(struct weir_call *call)
 WEIR_L_RAISES bool weir_call_begin_fiber(lua_State *L, int args, bool background)
 {
     struct weir_vm *vm = weir_vm_of(L);
-    struct weir_call *call = vm->fibers < vm->seat->stage->concurrency ? weir_call_take_in(L) : NULL;
+    bool room = vm->fibers < vm->seat->stage->concurrency && !(background && vm->retired); /* nothing would end it there */
+    struct weir_call *call = room ? weir_call_take_in(L) : NULL;
     if (call == NULL || !lua_checkstack(call->co, args + 2)) {
         if (call != NULL)
             weir_call_give_back(call);
@@ -148,7 +149,7 @@ static void suspend(struct weir_call *call)
     uint64_t now = weir_worker_now(worker_of(call)), until = call->began_ns + stage->wall_ns;
     call->state = WEIR_CALL_SUSPENDED;
     weir_list_append(&vm->suspended, &call->node);
-    call->ran_ns += now - vm->slice_began_ns;
+    call->ran_ns = call->fiber ? 0 : call->ran_ns + (now - vm->slice_began_ns); /* a fiber may live as long as its VM: its limit is of a stretch */
     if (call->ran_ns > stage->cpu_ns) {
         weir_call_cancel(call, WEIR_REASON_CPU);
         return;
@@ -338,10 +339,12 @@ void weir_call_cancel(struct weir_call *call, enum weir_reason reason)
     weir_timer_unset(worker_of(call), &call->limit);
     if (vm->held == call)
         vm->held = NULL;
-    call->reason = reason;
+    if (call->reason == WEIR_REASON_NONE) /* else it was cancelled before, and waits for its VM */
+        call->reason = reason;
     call->wait = NULL;
     call->state = WEIR_CALL_READY;
-    call->orphan = wait != NULL && !wait->cancel(wait);
+    if (wait != NULL)
+        call->orphan = !wait->cancel(wait);
     if (vm->held != NULL)
         weir_list_append(&vm->ready, &call->node);
     else
@@ -395,8 +398,6 @@ static void cancel_fibers(struct weir_list *list)
 
 void weir_call_cancel_fibers(struct weir_vm *vm)
 {
-    if (vm->held != NULL && vm->held->background)
-        weir_call_cancel(vm->held, WEIR_REASON_CANCELLED);
     cancel_fibers(&vm->suspended);
     cancel_fibers(&vm->ready);
 }

@@ -20,13 +20,30 @@ static lua_State *resumed_thread(lua_State *L, bool wrap)
     return lua_tothread(L, wrap ? lua_upvalueindex(1) : 1);
 }
 
+/* Closes what is pending in `co`: code that runs on it, from a place that can't be yielded through. */
+static int reset(lua_State *L, lua_State *co)
+{
+    struct weir_vm *vm = weir_vm_of(L);
+    bool blocked = vm->blocked;
+    vm->blocked = true;
+    weir_preempt_switch(vm, co);
+#if LUA_VERSION_RELEASE_NUM >= 50406 /* lua_resetthread begins to count C calls anew there */
+    int status = lua_closethread(co, L);
+#else
+    int status = lua_resetthread(co);
+#endif
+    weir_preempt_switch(vm, L); /* arms it, if the call was doomed meanwhile */
+    vm->blocked = blocked;
+    return status;
+}
+
 /* An error left by `co` for the caller of a wrap: closes `co`, adds where it was called to a text, and
  * raises. */
 WEIR_L_RAISES static int raise_from(lua_State *L, lua_State *co)
 {
     int status = lua_status(co);
     if (status != LUA_OK && status != LUA_YIELD) {
-        status = lua_resetthread(co); /* closes its pending variables; may change the error */
+        status = reset(L, co); /* closes its pending variables; may change the error */
         lua_xmove(co, L, 1);
     }
     if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
@@ -190,7 +207,7 @@ WEIR_L_RAISES static int l_close(lua_State *L)
     const char *status = status_text(L, co);
     if (*status != 's' && *status != 'd')
         return luaL_error(L, "cannot close a %s coroutine", status);
-    if (lua_resetthread(co) == LUA_OK) {
+    if (reset(L, co) == LUA_OK) {
         lua_pushboolean(L, 1);
         return 1;
     }

@@ -226,6 +226,7 @@ static void cancel(struct weir_handler *base)
 static void close_handler(struct weir_handler *base)
 {
     struct weir_lua_handler *h = handler_of(base);
+    weir_vms_cancel(&h->vms); /* a worker that retires has fibers still */
     weir_vms_fini(&h->vms);
     for (size_t i = 0; i < SITES; i++)
         close_site(h, &h->sites[i], WEIR_LOG_ERROR);

@@ -362,6 +362,7 @@ static void body_came(struct weir_http_wait *wait, int rc, const void *data, siz
     call->http_data = data;
     call->http_len = len;
     if (rc == WEIR_OK && len > 0 && weir_call_must_wait(call)) {
+        weir_free(call->http_copy); /* of an earlier chunk for which Lua had no memory */
         call->http_data = call->http_copy = weir_malloc(len);
         if (call->http_copy == NULL)
             call->http_rc = WEIR_E_NOMEM;

@@ -427,6 +427,7 @@ void weir_vm_destroy(struct weir_vm *vm)
 {
     if (vm == NULL)
         return;
+    vm->watch = NULL; /* this thread is another, and what finalizers do is not watched */
     if (vm->L != NULL)
         lua_close(vm->L); /* takes the registry and every reference with it */
     weir_call_free_all(vm);

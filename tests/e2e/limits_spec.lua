@@ -20,6 +20,17 @@ end
 bad.resumes = function() while true do coroutine.resume(coroutine.create(spin)) end end
 bad.close = function() local x <close> = setmetatable({}, {__close = spin}) end
 bad.close_after_error = function() local x <close> = setmetatable({}, {__close = spin}) error("x") end
+bad.close_coroutine = function()
+    local co = coroutine.create(function()
+        local x <close> = setmetatable({}, {__close = spin})
+        coroutine.yield()
+    end)
+    coroutine.resume(co)
+    coroutine.close(co)
+end
+bad.close_wrapped = function()
+    coroutine.wrap(function() local x <close> = setmetatable({}, {__close = spin}) error "x" end)()
+end
 bad.xpcall = function() xpcall(error, spin, "x") end
 bad.sort = function() table.sort({3, 1, 2, 5, 4}, spin) end
 bad.gsub = function() return ("x"):gsub(".", spin) end
@@ -103,7 +114,7 @@ describe("limits", function()
         local host = start()
         local kinds = {loop = "cpu", pcall = "cpu", coroutine = "cpu", nested = "cpu", resumes = "cpu", close = "cpu",
             close_after_error = "cpu", concat = "cpu", loaded = "cpu", required = "cpu", emitless = "cpu",
-            goto_loop = "cpu", tail = "cpu", xpcall = "stall", sort = "stall", gsub = "stall", tostring = "stall", load = "stall"}
+            goto_loop = "cpu", tail = "cpu", xpcall = "stall", close_coroutine = "stall", close_wrapped = "stall", sort = "stall", gsub = "stall", tostring = "stall", load = "stall"}
         local expected = {cpu = 0, stall = 0}
         for name, reason in pairs(kinds) do
             local code, took, longest = run_beside_others(host, "/" .. name)
@@ -214,6 +225,28 @@ describe("limits", function()
         local before = kill(20)
         local after = kill(40)
         assert.is_true(os.getenv("WEIR_PRESET") ~= nil or after < before * 1.5 + 4096, before .. " KiB became " .. after)
+        assert.equal(200, status(host, "/"))
+        assert.equal(0, host:stop())
+    end)
+
+    it("hold for each stretch of a fiber, which may live longer than any of them", function()
+        local host = start("300ms", nil, [[
+            local weir = require "weir"
+            local function work(seconds) local t = os.clock() while os.clock() - t < seconds do end end
+            return {
+                init = function()
+                    weir.fiber(function()
+                        for _ = 1, 60 do work(0.008) weir.sleep(0.001) end
+                        weir.log.info("worked in pieces")
+                        work(60)
+                    end)
+                end,
+                handle = function(req) req:reply(200, "ok") end,
+            }]])
+        support.wait(30, "the end of both", function()
+            local log = host:stderr()
+            return log:find("worked in pieces", 1, true) and log:find("over limits.cpu (200ms)", 1, true)
+        end)
         assert.equal(200, status(host, "/"))
         assert.equal(0, host:stop())
     end)
