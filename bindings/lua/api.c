@@ -32,6 +32,13 @@ WEIR_L_RAISES static void set_trace(lua_State *L, const struct weir_trace *trace
     lua_setfield(L, -2, "trace");
 }
 
+WEIR_L_RAISES int weir_api_push_option(lua_State *L, int idx, const char *name)
+{
+    idx = lua_absindex(L, idx);
+    lua_pushstring(L, name);
+    return lua_rawget(L, idx);
+}
+
 WEIR_L_RAISES const char *weir_api_check_string(lua_State *L, int idx, const char *what)
 {
     if (lua_isnone(L, idx))

@@ -35,6 +35,10 @@ WEIR_L_RAISES const char *weir_api_check_string(lua_State *L, int idx, const cha
 /* `path` as seen from the application's folder; may push a string, which keeps it. */
 WEIR_L_RAISES const char *weir_api_push_path(lua_State *L, const char *path);
 
+/* Pushes the field of the table at `idx` as it stands there, and returns its type. No script runs, so a string is kept by its table as long as
+ * that is on the stack and nobody else runs. */
+WEIR_L_RAISES int weir_api_push_option(lua_State *L, int idx, const char *name);
+
 /* The seconds at `idx` in ns; raises, beginning with `what`, unless they are a number ≥ 0. */
 WEIR_L_RAISES uint64_t weir_api_check_seconds(lua_State *L, int idx, const char *what);
 

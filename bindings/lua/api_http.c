@@ -22,7 +22,9 @@ struct fetch_ud {
     struct weir_http_fetch *f;    /* NULL: closed */
     struct weir_vm_object object; /* listed while `f` is open */
     struct weir_wait wait;
-    bool waiting;  /* a call is suspended on it */
+    struct weir_call_hold held; /* by the call that waits, or has been told and not gone on yet */
+    bool waiting;  /* it is yet to be told */
+    bool ended;    /* the answer came to its end */
     bool streamed; /* the script reads the answer */
     bool given;    /* … and has it: it is the script's to close */
 };
@@ -44,6 +46,7 @@ static bool stop_waiting(struct weir_wait *wait)
 {
     struct fetch_ud *u = WEIR_LIST_ENTRY(wait, struct fetch_ud, wait);
     u->waiting = false;
+    u->held.call = NULL;
     close_fetch(u);
     return true;
 }
@@ -62,6 +65,7 @@ WEIR_L_RAISES static int wait_for(lua_State *L, struct fetch_ud *u, lua_KFunctio
 {
     u->wait.cancel = stop_waiting;
     u->waiting = true;
+    weir_call_hold(&u->held, weir_vm_of(L)->running);
     return weir_call_suspend(L, &u->wait, k);
 }
 
@@ -79,7 +83,7 @@ WEIR_L_RAISES static int push_failure(lua_State *L, struct fetch_ud *u)
 
 WEIR_L_RAISES static const char *text_option(lua_State *L, const char *name)
 {
-    int type = lua_getfield(L, OPTIONS, name);
+    int type = weir_api_push_option(L, OPTIONS, name);
     if (type != LUA_TNIL && type != LUA_TSTRING)
         luaL_error(L, "weir.http.request: `%s` must be a string, it is a %s", name, luaL_typename(L, -1));
     const char *s = lua_tostring(L, -1); /* the table keeps it */
@@ -99,7 +103,7 @@ WEIR_L_RAISES static uint64_t time_option(lua_State *L, const char *name, uint64
     char what[64];
     uint64_t ns = fallback;
     snprintf(what, sizeof what, "weir.http.request: `%s`", name);
-    if (lua_getfield(L, OPTIONS, name) != LUA_TNIL)
+    if (weir_api_push_option(L, OPTIONS, name) != LUA_TNIL)
         ns = weir_api_check_seconds(L, -1, what);
     lua_pop(L, 1);
     return ns;
@@ -108,7 +112,7 @@ WEIR_L_RAISES static uint64_t time_option(lua_State *L, const char *name, uint64
 WEIR_L_RAISES static size_t count_option(lua_State *L, const char *name, size_t fallback)
 {
     size_t n = fallback;
-    if (lua_getfield(L, OPTIONS, name) != LUA_TNIL) {
+    if (weir_api_push_option(L, OPTIONS, name) != LUA_TNIL) {
         int is_integer;
         lua_Integer i = lua_tointegerx(L, -1, &is_integer);
         if (!is_integer || i < 0)
@@ -121,7 +125,7 @@ WEIR_L_RAISES static size_t count_option(lua_State *L, const char *name, size_t 
 
 WEIR_L_RAISES static bool bool_option(lua_State *L, const char *name, bool fallback)
 {
-    int type = lua_getfield(L, OPTIONS, name);
+    int type = weir_api_push_option(L, OPTIONS, name);
     if (type != LUA_TNIL && type != LUA_TBOOLEAN)
         luaL_error(L, "weir.http.request: `%s` must be true or false, it is a %s", name, luaL_typename(L, -1));
     bool set = type == LUA_TNIL ? fallback : lua_toboolean(L, -1);
@@ -166,7 +170,7 @@ WEIR_L_RAISES static void refuse_framing(lua_State *L, const char *name)
 WEIR_L_RAISES static size_t read_headers(lua_State *L, struct weir_http_header *out)
 {
     size_t n = 0;
-    int type = lua_getfield(L, OPTIONS, "headers");
+    int type = weir_api_push_option(L, OPTIONS, "headers");
     if (type == LUA_TNIL)
         return 0;
     if (type != LUA_TTABLE)
@@ -192,7 +196,7 @@ WEIR_L_RAISES static size_t read_headers(lua_State *L, struct weir_http_header *
 /* `body`: a string, or a function that gives chunks, which becomes the user value of the fetch. */
 WEIR_L_RAISES static void read_body(lua_State *L, struct weir_http_fetch_options *o)
 {
-    int type = lua_getfield(L, OPTIONS, "body");
+    int type = weir_api_push_option(L, OPTIONS, "body");
     if (type == LUA_TSTRING) {
         o->has_body = true;
         o->body = lua_tolstring(L, -1, &o->len);
@@ -361,7 +365,9 @@ WEIR_L_RAISES static int l_waited(lua_State *L, int status, lua_KContext ctx)
 {
     (void)status; /* always LUA_YIELD */
     (void)ctx;
-    return pump(L, lua_touserdata(L, FETCH));
+    struct fetch_ud *u = lua_touserdata(L, FETCH);
+    u->held.call = NULL;
+    return pump(L, u);
 }
 
 /* The body's function has given a chunk, or nil: the end. */
@@ -403,6 +409,7 @@ WEIR_L_RAISES static int push_news(lua_State *L, struct fetch_ud *u)
         return push_failure(L, u);
     if (!u->given)
         return push_whole(L, u);
+    u->ended = true;
     close_fetch(u);
     lua_pushnil(L);
     return 1;
@@ -413,9 +420,13 @@ WEIR_L_RAISES static int push_news(lua_State *L, struct fetch_ud *u)
 WEIR_L_RAISES static int pump(lua_State *L, struct fetch_ud *u)
 {
     for (;;) {
-        if (u->f == NULL) { /* the body's function has closed it */
+        if (u->f == NULL) { /* read to its end; or closed: by a script, or with the call that waited for it */
             lua_pushnil(L);
-            return 1;
+            if (u->ended)
+                return 1;
+            lua_pushliteral(L, "the answer was closed");
+            lua_pushliteral(L, "ECANCELED");
+            return 3;
         }
         int n = push_news(L, u);
         if (n != 0)
@@ -484,7 +495,7 @@ WEIR_L_RAISES static int l_read(lua_State *L)
 {
     struct fetch_ud *u = check_answer(L, "answer:read");
     weir_call_running(L, "answer:read");
-    if (u->waiting)
+    if (weir_call_is_held(&u->held))
         return luaL_error(L, "answer:read: another call is reading it");
     weir_call_check_can_wait(L, "answer:read");
     lua_pushnil(L);
@@ -495,7 +506,7 @@ WEIR_L_RAISES static int l_read(lua_State *L)
 WEIR_L_RAISES static int l_close(lua_State *L)
 {
     struct fetch_ud *u = check_answer(L, "answer:close");
-    if (u->waiting)
+    if (weir_call_is_held(&u->held))
         return luaL_error(L, "answer:close: another call is reading it");
     close_fetch(u);
     return 0;

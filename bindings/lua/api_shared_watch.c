@@ -71,10 +71,8 @@ static void on_change(struct weir_message *m)
 {
     struct weir_shared_watch *watch = WEIR_LIST_ENTRY(m, struct weir_shared_watch, changed);
     struct waiting *w = watch->arg;
-    struct weir_call *call = w->wait.call;
     if (w->cancelled) {
         free_waiting(w);
-        weir_call_forget(call);
     } else if (watch->written) {
         finish(w);
     } else {
@@ -104,10 +102,9 @@ static bool on_cancel(struct weir_wait *wait)
 {
     struct waiting *w = WEIR_LIST_ENTRY(wait, struct waiting, wait);
     weir_timer_unset(worker_of(w), &w->timer);
-    w->cancelled = !weir_shared_watch_end(w->watch);
-    if (w->cancelled)
-        return false;
-    free_waiting(w);
+    w->cancelled = !weir_shared_watch_end(w->watch); /* the message is on its way, and finds it */
+    if (!w->cancelled)
+        free_waiting(w);
     return true;
 }
 

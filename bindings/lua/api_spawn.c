@@ -76,7 +76,7 @@ WEIR_L_RAISES static const char *text_option(lua_State *L, const char *name)
     char what[32];
     const char *s = NULL;
     snprintf(what, sizeof what, "`%s`", name);
-    if (lua_getfield(L, OPTIONS, name) != LUA_TNIL)
+    if (weir_api_push_option(L, OPTIONS, name) != LUA_TNIL)
         s = check_word(L, -1, what); /* the table keeps it */
     lua_pop(L, 1);
     return s;
@@ -86,9 +86,9 @@ WEIR_L_RAISES static const char *text_option(lua_State *L, const char *name)
 WEIR_L_RAISES static char **push_words(lua_State *L, const char *cmd)
 {
     lua_Integer n = 0;
-    int type = lua_getfield(L, OPTIONS, "args");
+    int type = weir_api_push_option(L, OPTIONS, "args");
     if (type == LUA_TTABLE)
-        n = luaL_len(L, -1);
+        n = (lua_Integer)lua_rawlen(L, -1);
     else if (type != LUA_TNIL)
         luaL_error(L, "weir.spawn: `args` must be a list of strings, it is a %s", luaL_typename(L, -1));
     if (n > WORDS_MAX)
@@ -108,7 +108,7 @@ WEIR_L_RAISES static char **push_words(lua_State *L, const char *cmd)
 WEIR_L_RAISES static char **push_env(lua_State *L)
 {
     lua_Integer n = 0;
-    int type = lua_getfield(L, OPTIONS, "env");
+    int type = weir_api_push_option(L, OPTIONS, "env");
     if (type == LUA_TNIL)
         return NULL;
     if (type != LUA_TTABLE)
@@ -148,14 +148,14 @@ WEIR_L_RAISES static void read_options(lua_State *L, struct weir_process_options
         luaL_error(L, "weir.spawn: `cmd` is missing");
     *o = (struct weir_process_options){.argv = NULL};
     o->cwd = cwd != NULL ? weir_api_push_path(L, cwd) : weir_vm_of(L)->script->folder;
-    if (lua_getfield(L, OPTIONS, "timeout") != LUA_TNIL)
+    if (weir_api_push_option(L, OPTIONS, "timeout") != LUA_TNIL)
         o->timeout_ns = weir_api_check_seconds(L, -1, "weir.spawn: `timeout`");
-    if (lua_getfield(L, OPTIONS, "max_output") != LUA_TNIL)
+    if (weir_api_push_option(L, OPTIONS, "max_output") != LUA_TNIL)
         max = lua_tointegerx(L, -1, &is_integer);
     if (!is_integer || max < 0)
         luaL_error(L, "weir.spawn: `max_output` must be an integer, at least 0");
     o->max_output = (size_t)max;
-    int type = lua_getfield(L, OPTIONS, "stdin");
+    int type = weir_api_push_option(L, OPTIONS, "stdin");
     if (type == LUA_TSTRING)
         o->input = lua_tolstring(L, -1, &o->input_len);
     else if (type != LUA_TNIL)

@@ -22,7 +22,8 @@ struct waiter {
     struct weir_wait wait;
     struct weir_timer timer;
     uint64_t until_ns; /* of the operation that it is in; 0: without end */
-    bool waiting, timed_out;
+    bool waiting, timed_out;    /* waiting: it is yet to be told */
+    struct weir_call_hold held; /* by the call that waits, or has been told and not gone on yet */
 };
 
 struct stream_ud {
@@ -62,6 +63,7 @@ static bool stop_reading(struct weir_wait *wait)
 {
     struct stream_ud *u = WEIR_LIST_ENTRY(wait, struct stream_ud, reader.wait);
     end_wait(u, &u->reader);
+    u->reader.held.call = NULL;
     if (!u->connected)
         close_stream(u); /* no script has it */
     return true;
@@ -71,6 +73,7 @@ static bool stop_writing(struct weir_wait *wait)
 {
     struct stream_ud *u = WEIR_LIST_ENTRY(wait, struct stream_ud, writer.wait);
     end_wait(u, &u->writer);
+    u->writer.held.call = NULL;
     return true;
 }
 
@@ -92,6 +95,7 @@ WEIR_L_RAISES static int wait_for(lua_State *L, struct stream_ud *u, struct wait
         return luaL_error(L, "out of memory");
     w->wait.cancel = w == &u->reader ? stop_reading : stop_writing;
     w->waiting = true;
+    weir_call_hold(&w->held, u->vm->running);
     return weir_call_suspend(L, &w->wait, k);
 }
 
@@ -150,7 +154,7 @@ WEIR_L_RAISES static const char *tls_text(lua_State *L, int idx, const char *nam
 {
     if (!lua_istable(L, idx))
         return NULL;
-    int type = lua_getfield(L, idx, name);
+    int type = weir_api_push_option(L, idx, name);
     if (type != LUA_TNIL && type != LUA_TSTRING)
         luaL_error(L, "weir.tcp.connect: tls.%s must be a string, it is a %s", name, luaL_typename(L, -1));
     const char *s = lua_tostring(L, -1); /* the table keeps it */
@@ -170,7 +174,7 @@ WEIR_L_RAISES static struct weir_tls_client *find_tls(lua_State *L, int idx)
 {
     struct weir_tls_client_settings settings = {
         .ca = tls_path(L, idx, "ca"), .certificate = tls_path(L, idx, "certificate"), .key = tls_path(L, idx, "key")};
-    if (lua_istable(L, idx) && lua_getfield(L, idx, "verify") == LUA_TBOOLEAN)
+    if (lua_istable(L, idx) && weir_api_push_option(L, idx, "verify") == LUA_TBOOLEAN)
         settings.insecure = !lua_toboolean(L, -1);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, "weir.tls.clients");
     lua_pushfstring(L, "%s\n%s\n%s\n%d", settings.ca != NULL ? settings.ca : "", settings.certificate != NULL ? settings.certificate : "",
@@ -207,9 +211,11 @@ WEIR_L_RAISES static int connected(lua_State *L, struct stream_ud *u)
 
 WEIR_L_RAISES static int l_connected(lua_State *L, int status, lua_KContext ctx)
 {
-    (void)status;
+    (void)status; /* always LUA_YIELD */
     (void)ctx;
-    return connected(L, lua_touserdata(L, -1));
+    struct stream_ud *u = lua_touserdata(L, -1);
+    u->reader.held.call = NULL;
+    return connected(L, u);
 }
 
 WEIR_L_RAISES static void read_address(lua_State *L, struct weir_address *to)
@@ -240,9 +246,9 @@ WEIR_L_RAISES static int l_connect(lua_State *L)
     int options = lua_isinteger(L, 2) ? 3 : 2;
     lua_settop(L, options);
     if (lua_istable(L, options)) {
-        if (lua_getfield(L, options, "timeout") != LUA_TNIL)
+        if (weir_api_push_option(L, options, "timeout") != LUA_TNIL)
             timeout = weir_api_check_seconds(L, -1, "weir.tcp.connect: `timeout`");
-        if (lua_getfield(L, options, "tls") != LUA_TNIL && lua_toboolean(L, -1)) {
+        if (weir_api_push_option(L, options, "tls") != LUA_TNIL && lua_toboolean(L, -1)) {
             int at = lua_gettop(L);
             name = tls_text(L, at, "name");
             tls = find_tls(L, at);
@@ -308,6 +314,7 @@ WEIR_L_RAISES static int l_read_on(lua_State *L, int status, lua_KContext ctx)
     (void)status;
     (void)ctx;
     struct stream_ud *u = lua_touserdata(L, 1);
+    u->reader.held.call = NULL;
     if (u->s == NULL)
         return push_failure(L, "the connection was closed", "ECANCELED");
     if (u->reader.timed_out)
@@ -336,10 +343,12 @@ WEIR_L_RAISES static int read_on(lua_State *L, struct stream_ud *u, uint64_t unt
         return give(L, u, len);
     if (s->state == WEIR_TCP_STREAM_FAILED)
         return push_stream_failure(L, u);
-    if (s->eof && u->wanted == WANT_LINE && s->in.len > 0)
+    if (s->eof && !s->truncated && u->wanted == WANT_LINE && s->in.len > 0)
         return give(L, u, s->in.len);
+    if (s->eof && (s->truncated || s->in.len > 0))
+        return push_failure(L, "the peer ended in the middle", "TRUNCATED");
     if (s->eof)
-        return push_failure(L, s->in.len > 0 ? "the peer ended in the middle" : "the peer has ended", s->in.len > 0 ? "TRUNCATED" : "EOF");
+        return push_failure(L, "the peer has ended", "EOF");
     if (u->wanted == WANT_LINE && s->in.len >= s->ahead_max)
         return push_failure(L, "the line is longer than 64 KiB", "TOO_LARGE");
     return wait_for(L, u, &u->reader, until, l_read_on);
@@ -360,7 +369,7 @@ WEIR_L_RAISES static int l_read(lua_State *L)
     struct weir_call *call = weir_call_running(L, "conn:read");
     if (u->s == NULL)
         return push_failure(L, "the connection was closed", "ECANCELED");
-    if (u->reader.waiting)
+    if (weir_call_is_held(&u->reader.held))
         return luaL_error(L, "conn:read: another call reads from this connection");
     lua_settop(L, 3);
     u->seen = 0;
@@ -397,7 +406,9 @@ WEIR_L_RAISES static int l_written(lua_State *L, int status, lua_KContext ctx)
 {
     (void)status;
     (void)ctx;
-    return write_result(L, lua_touserdata(L, 1));
+    struct stream_ud *u = lua_touserdata(L, 1);
+    u->writer.held.call = NULL;
+    return write_result(L, u);
 }
 
 /* conn:write(data) -> true | nil, message, code. Suspends while more waits to be sent than the connection holds. */
@@ -410,7 +421,7 @@ WEIR_L_RAISES static int l_write(lua_State *L)
     weir_call_running(L, "conn:write");
     if (u->s == NULL || u->s->state == WEIR_TCP_STREAM_FAILED)
         return write_result(L, u);
-    if (u->writer.waiting)
+    if (weir_call_is_held(&u->writer.held))
         return luaL_error(L, "conn:write: another call writes to this connection");
     weir_call_check_can_wait(L, "conn:write");
     if (weir_tcp_stream_write(u->s, data, len) == WEIR_E_NOMEM)
@@ -431,7 +442,7 @@ WEIR_L_RAISES static int l_shutdown(lua_State *L)
 WEIR_L_RAISES static int l_close(lua_State *L)
 {
     struct stream_ud *u = check_stream(L, "conn:close");
-    if (u->reader.waiting || u->writer.waiting)
+    if (weir_call_is_held(&u->reader.held) || weir_call_is_held(&u->writer.held))
         return luaL_error(L, "conn:close: another call waits for this connection");
     close_stream(u);
     return 0;

@@ -92,6 +92,22 @@ struct weir_call {
     bool reply_came, reply_emitting;   /* its event waits for room still */
 };
 
+/* Who has something that one call at a time may wait for: until it goes on, which may be later than when it was told to. */
+struct weir_call_hold {
+    struct weir_call *call; /* NULL: nobody */
+    uint64_t serial;        /* of the call then: one that has ended holds nothing */
+};
+
+static inline void weir_call_hold(struct weir_call_hold *h, struct weir_call *call)
+{
+    *h = (struct weir_call_hold){.call = call, .serial = call->serial};
+}
+
+static inline bool weir_call_is_held(const struct weir_call_hold *h)
+{
+    return h->call != NULL && h->call->serial == h->serial;
+}
+
 /* A call ready to be started with `count` events (0: a fiber); NULL: no memory, or the VM's limit. */
 struct weir_call *weir_call_take(struct weir_vm *vm, struct weir_event **evs, size_t count);
 /* Runs it until it ends, suspends or is preempted. The VM's worker; not inside another call; the VM is free. */

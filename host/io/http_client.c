@@ -485,6 +485,7 @@ static bool set_up(struct fetch *f, const struct weir_http_fetch_options *o)
     CURL *e = f->easy;
     curl_easy_setopt(e, CURLOPT_PRIVATE, f);
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* else ending one waits for the thread of its name's look-up */
     curl_easy_setopt(e, CURLOPT_NOPROXY, "*"); /* proxies are not taken from the environment */
     curl_easy_setopt(e, CURLOPT_ERRORBUFFER, f->error);
     curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);

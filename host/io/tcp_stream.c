@@ -43,6 +43,7 @@ static bool read_some(struct weir_tcp_stream *s)
         }
         news = true;
         s->eof = n == 0;
+        s->truncated = s->eof && weir_transport_truncated(&s->t);
         s->in.len += (size_t)n;
     }
     return news;

@@ -33,7 +33,8 @@ struct weir_tcp_stream {
     enum weir_tcp_stream_state state;
     struct weir_strbuf in;    /* received, not taken yet; the opener consumes it */
     struct weir_strbuf out;   /* to be sent */
-    bool eof;                 /* the peer has sent its end */
+    bool eof;                 /* the peer has sent its end, or it was cut: */
+    bool truncated;           /* TLS: nobody has said that this is the end */
     const char *code;         /* FAILED: a name such as "ECONNREFUSED" */
     char why[WEIR_TRANSPORT_WHY_MAX];
     size_t ahead_max;         /* it stops reading at so many bytes; the opener may raise it to get a long piece whole */
