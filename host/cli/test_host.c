@@ -6,6 +6,8 @@
 #include "config/app.h"
 #include "config/types.h"
 #include "core/graph.h"
+#include "core/watch.h"
+#include "core/watchdog.h"
 #include "core/stage.h"
 #include "loader/registry.h"
 #include "runtime/build.h"
@@ -141,6 +143,8 @@ void weir_test_host_close(struct weir_test_hosted *h)
 {
     if (h == NULL)
         return;
+    struct weir_watch *watch = weir_watch_current();
+    weir_watchdog_sync(watch != NULL ? watch->dog : NULL); /* its stages are about to go, and it goes on */
     weir_graph_destroy(h->g);
     weir_app_free(h->app);
     weir_free(h);

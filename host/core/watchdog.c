@@ -376,6 +376,14 @@ static void *run_thread(void *arg)
     return NULL;
 }
 
+void weir_watchdog_sync(struct weir_watchdog *dog)
+{
+    if (dog == NULL)
+        return;
+    weir_mutex_lock(&dog->mu);
+    weir_mutex_unlock(&dog->mu);
+}
+
 void weir_watchdog_wake(struct weir_watchdog *dog)
 {
     if (!atomic_load(&dog->dozing))

@@ -29,6 +29,8 @@ void weir_watchdog_add(struct weir_watchdog *dog, struct weir_watch *w, const ch
 /* No more; logs nothing. Nothing if it was not added. The thread that added it. */
 void weir_watchdog_remove(struct weir_watch *w);
 
+/* When it returns, the watchdog looks at nothing any more of logic that had ended before: its stage may be freed. Takes NULL. Any thread. */
+void weir_watchdog_sync(struct weir_watchdog *dog);
 /* Ends its doze, if it dozes. Any thread; takes its lock only then. */
 void weir_watchdog_wake(struct weir_watchdog *dog);
 /* One look at all, at time `now_ns`; returns when to look again at the latest. The watchdog's thread; tests without one. */

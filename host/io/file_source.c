@@ -266,7 +266,7 @@ static int open_state(struct maker *k, struct weir_err *reterr)
     weir_file_state_begin(&text);
     for (size_t i = 0; i < k->kept.count; i++)
         weir_file_state_add(&text, &k->kept.positions[i]);
-    rc = text.failed || !k->had_state ? 0 : weir_file_state_write(k->settings.state, text.data, text.len);
+    rc = text.failed ? -ENOMEM : weir_file_state_write(k->settings.state, text.data, text.len);
     weir_strbuf_fini(&text);
     if (rc < 0)
         return weir_err_set(reterr, WEIR_E_IO, "stage '%s': the positions can't be written to %s: %s",

@@ -285,6 +285,10 @@ static void on_aside(struct weir_aside *a)
 static void on_resume(struct weir_feed *f)
 {
     struct instance *in = WEIR_LIST_ENTRY(f, struct instance, feed);
+    if (f->verdict != WEIR_VERDICT_ACCEPTED)
+        count(&in->maker->refused, 1);
+    if (f->verdict == WEIR_VERDICT_EXPIRED && in->maker->rate == 0 && !in->stopped)
+        in->made--; /* the wait was too long for the stage behind: it is made again */
     if (has_more(in))
         weir_worker_set_aside(worker_of(in),
                               &in->aside); /* in a turn of its own: the queue's others come first */

@@ -177,7 +177,8 @@ static void on_timer(struct weir_timer *t)
 /* A tick that came meanwhile was counted as left out; the next one says so. */
 static void on_resume(struct weir_feed *f)
 {
-    (void)f;
+    if (f->verdict != WEIR_VERDICT_ACCEPTED)
+        count(&WEIR_LIST_ENTRY(f, struct instance, feed)->maker->refused, 1);
 }
 
 static int start(struct weir_source *s, struct weir_err *reterr)

@@ -162,7 +162,10 @@ static void drop_if_empty(struct write_sink *k)
 {
     if (k->filling == NULL || k->filling->count > 0)
         return;
-    k->spare = k->filling; /* it was taken from there, or there was none */
+    if (k->spare != NULL) /* one that was submitted has come back meanwhile */
+        weir_write_destroy(k->filling);
+    else
+        k->spare = k->filling;
     k->filling = NULL;
 }
 

@@ -24,7 +24,7 @@ local function write_out(minute, service, team)
     local record = {minute = minute, service = service, team = team}
     local found = false
     for _, field in ipairs(FIELDS) do
-        local value = take(("open %s %s %s %s"):format(field, minute, team, service))
+        local value = take(("open\t%s\t%s\t%s\t%s"):format(field, minute, team, service))
         record[field] = value or 0
         found = found or value ~= nil
     end
@@ -33,14 +33,14 @@ local function write_out(minute, service, team)
     end
     weir.emit("out", record)
     for _, field in ipairs(FIELDS) do -- for the page; late lines of the minute add to it
-        minutes:incr(("done %s %s %s %s"):format(field, minute, team, service), record[field], 0, {ttl = keep * 60})
+        minutes:incr(("done\t%s\t%s\t%s\t%s"):format(field, minute, team, service), record[field], 0, {ttl = keep * 60})
     end
 end
 
 local function flush()
     local now = os.date("!%Y-%m-%dT%H:%M", math.tointeger((weir.time() - grace) // 1))
     for key in minutes:pairs() do
-        local minute, team, service = key:match("^open lines (%S+) (%S+) (.*)$")
+        local minute, team, service = key:match("^open\tlines\t([^\t]*)\t([^\t]*)\t(.*)$")
         if minute and minute < now then
             write_out(minute, service, team)
         end
@@ -54,7 +54,7 @@ end
 
 function M.handle(entry)
     local function add(field, n)
-        return assert(minutes:incr(("open %s %s %s %s"):format(field, entry.minute, entry.team, entry.service), n))
+        return assert(minutes:incr(("open\t%s\t%s\t%s\t%s"):format(field, entry.minute, entry.team, entry.service), n))
     end
     add("bytes", entry.bytes)
     add("failed", entry.failed and 1 or 0)

@@ -10,7 +10,7 @@ return function(req)
     local wanted = req.query:match("service=([^&]+)")
     local rows, list = {}, {}
     for key, value in minutes:pairs() do
-        local field, minute, team, service = key:match("^done (%S+) (%S+) (%S+) (.*)$")
+        local field, minute, team, service = key:match("^done\t([^\t]*)\t([^\t]*)\t([^\t]*)\t(.*)$")
         if field and (not wanted or wanted == service) then
             local name = minute .. " " .. service
             if not rows[name] then

@@ -25,8 +25,10 @@ end
 
 -- "2026-11-23T02:04:05Z" to its minute, "2026-11-23T02:04"; numbers are seconds since 1970.
 local function minute_of(time)
-    if math.type(time) then
-        return os.date("!%Y-%m-%dT%H:%M", time // 1 | 0)
+    local seconds = math.type(time) and math.tointeger(time // 1)
+    if seconds then
+        local ok, minute = pcall(os.date, "!%Y-%m-%dT%H:%M", seconds)
+        return ok and minute
     end
     return type(time) == "string" and time:match("^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d")
 end
@@ -43,8 +45,8 @@ function M.handle(line)
         minute = minute,
         service = entry.service,
         team = about.team or "unknown",
-        failed = (entry.status or 0) >= 500,
-        bytes = math.tointeger(entry.bytes) or 0,
+        failed = (math.type(entry.status) and entry.status or 0) >= 500,
+        bytes = math.type(entry.bytes) and math.tointeger(entry.bytes) or 0,
     })
 end
 

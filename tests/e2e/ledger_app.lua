@@ -49,9 +49,9 @@ stages:
   copy_b: {handler: copy.lua, pool: main, queue: {capacity: 4, overflow: drop_newest}}
   nothing: {sink: "null", pool: other}
   batch: {handler: batch.lua, pool: other, batch: 8}
-  raise: {handler: raise.lua, pool: other}
+  raise: {handler: raise.lua, pool: other, limits: {stall: 5s, cpu: 20s}}
   silent: {handler: silent.lua}
-  hungry: {handler: hungry.lua, pool: other, limits: {memory: 1MiB}}
+  hungry: {handler: hungry.lua, pool: other, limits: {memory: 1MiB, stall: 5s, cpu: 20s}}
   order: {handler: order.lua, pool: other, queue: {capacity: 64, order_by: user}, to: {next: {stage: collect, overflow: wait}}}
   collect: {handler: collect.lua, pool: slow, queue: {capacity: 16, order_by: user}}
 ]]

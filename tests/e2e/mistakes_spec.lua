@@ -76,7 +76,7 @@ local mistakes = {
     {"bytecode", lua = "\27Lua\x54\0\x19\x93\r\n\x1a\n", place = "page.lua:1:", "bytecode"},
     {"a library that was not asked for", lua = "local f = io.open('x')\nreturn function() return f end\n", place = "page.lua:1:",
      "io.open", "safe"},
-    {"more memory than a VM may have", lua = "local t = {}\nfor i = 1, 1e9 do t[i] = ('x'):rep(1e5) .. i end\nreturn t\n",
+    {"more memory than a VM may have", lua = "local t = {}\nfor i = 1, 1e9 do t[i] = ('x'):rep(4e6) .. i end\nreturn t\n",
      place = "page.lua:1:", "memory"},
     {"an init that raises", only = "run", lua = "local M = {}\nfunction M.init()\n  error('no title')\nend\n" ..
      "function M.handle() end\nreturn M\n", place = "page.lua:3:", "no title"},

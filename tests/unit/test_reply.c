@@ -9,7 +9,11 @@
 #include "support.h"
 
 enum { FEED, CALL, ANSWER, STAGES };
+#ifdef __SANITIZE_THREAD__
+enum { PER_WORKER = 2000 };
+#else
 enum { PER_WORKER = 20000 };
+#endif
 
 /* What became of the calls, over all workers. */
 static struct {

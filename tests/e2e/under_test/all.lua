@@ -11,7 +11,7 @@ function acts.loop() while true do end end
 function acts.bomb()
     local t = {}
     while true do
-        t[#t + 1] = ("x"):rep(1000) .. #t
+        t[#t + 1] = ("x"):rep(1000000) .. #t
     end
 end
 function acts.emit(e) local ok, why = weir.emit("out", e, {key = e.key}); weir.emit("log", {ok = ok or false, why = why}) end
