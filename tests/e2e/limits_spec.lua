@@ -114,7 +114,8 @@ describe("limits", function()
         local host = start()
         local kinds = {loop = "cpu", pcall = "cpu", coroutine = "cpu", nested = "cpu", resumes = "cpu", close = "cpu",
             close_after_error = "cpu", concat = "cpu", loaded = "cpu", required = "cpu", emitless = "cpu",
-            goto_loop = "cpu", tail = "cpu", xpcall = "stall", close_coroutine = "stall", close_wrapped = "stall", sort = "stall", gsub = "stall", tostring = "stall", load = "stall"}
+            goto_loop = "cpu", tail = "cpu", xpcall = "stall", close_coroutine = "stall", close_wrapped = "stall",
+            sort = "stall", gsub = "stall", tostring = "stall", load = "stall"}
         local expected = {cpu = 0, stall = 0}
         for name, reason in pairs(kinds) do
             local code, took, longest = run_beside_others(host, "/" .. name)
