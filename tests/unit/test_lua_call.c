@@ -433,13 +433,8 @@ static void answers_of_calls_in_a_batch(void **state)
     end(&app);
 }
 
-#ifdef __SANITIZE_THREAD__
-#define MANY_TEXT "500"
-enum { MANY = 500 };
-#else
 #define MANY_TEXT "10000"
 enum { MANY = 10000 };
-#endif
 
 static void very_many_calls_at_once(void **state)
 {

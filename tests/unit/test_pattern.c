@@ -14,9 +14,7 @@
 #include "lua/lib.h"
 #include "lua/pattern.h"
 
-#if defined(__SANITIZE_THREAD__) /* its shadow of the C stack is not unwound by Lua's longjmp, and full in the end */
-enum { RANDOM_PATTERNS = 1000 };
-#elif defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
 enum { RANDOM_PATTERNS = 20000 };
 #else
 enum { RANDOM_PATTERNS = 100000 };
