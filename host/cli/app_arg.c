@@ -6,12 +6,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/err.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
 #include "cli/command.h"
 #include "config/address.h"
 #include "config/app.h"
 #include "config/types.h"
+#include "core/watchdog.h"
 #include "loader/registry.h"
 
 #define DEFAULT_LISTEN "127.0.0.1:8080"
@@ -64,8 +67,8 @@ static void add_stage_name(struct weir_strbuf *out, const char *file, size_t len
     }
 }
 
-/* An application of two stages: `web`, an HTTP source, and the script; any shared table may be used. JSON strings are
- * YAML. */
+/* An application of two stages: `web`, an HTTP source, and the script; any shared table may be used. JSON
+ * strings are YAML. */
 static void write_app(struct weir_strbuf *out, const char *file, const char *listen)
 {
     struct weir_strbuf name = WEIR_STRBUF_INIT;
@@ -156,7 +159,7 @@ static bool was_checked(const struct weir_app *app, size_t stage)
     return false;
 }
 
-size_t weir_app_arg_check_scripts(const struct weir_app *app, const struct weir_registry *registry)
+static size_t check_each(const struct weir_app *app, const struct weir_registry *registry)
 {
     size_t problems = 0;
     for (size_t i = 0; i < app->stage_count; i++) {
@@ -171,11 +174,38 @@ size_t weir_app_arg_check_scripts(const struct weir_app *app, const struct weir_
     return problems;
 }
 
+static uint64_t shortest_slice(const struct weir_app *app)
+{
+    uint64_t ns = WEIR_NS_PER_S;
+    for (size_t i = 0; i < app->stage_count; i++)
+        if (app->stages[i].kind == WEIR_APP_HANDLER && app->stages[i].slice_ns < ns)
+            ns = app->stages[i].slice_ns;
+    return ns;
+}
+
+int weir_app_arg_check_scripts(const struct weir_app *app, const struct weir_registry *registry,
+                               size_t *problems, struct weir_err *reterr)
+{
+    struct weir_watchdog *dog;
+    struct weir_watch watch = {.dog = NULL};
+    int rc = weir_watchdog_start(shortest_slice(app), &dog, reterr);
+    if (rc < 0)
+        return rc;
+    weir_watchdog_add(dog, &watch, "main", NULL);
+    *problems = check_each(app, registry);
+    weir_watchdog_remove(&watch);
+    weir_watchdog_stop(dog);
+    return WEIR_OK;
+}
+
 /* What is wrong with the scripts, too, and then how much there was of each. */
 static void say_all(const struct weir_app_arg *a, const struct weir_app *app,
                     const struct weir_registry *registry, int code, const char *summary)
 {
-    size_t scripts = a->scripts && app != NULL ? weir_app_arg_check_scripts(app, registry) : 0;
+    size_t scripts = 0;
+    struct weir_err err;
+    if (a->scripts && app != NULL && weir_app_arg_check_scripts(app, registry, &scripts, &err) < 0)
+        (void)weir_cli_fail(code, "%s", err.text);
     if (scripts == 0)
         (void)weir_cli_fail(code, "%s", summary);
     else

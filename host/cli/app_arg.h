@@ -9,6 +9,7 @@
 struct weir_app;
 struct weir_app_override;
 struct weir_cli_command;
+struct weir_err;
 struct weir_registry;
 
 /* What the options gather. */
@@ -26,8 +27,10 @@ int weir_app_arg_set(struct weir_app_arg *a, const struct weir_cli_command *c, c
 /* Loads the application; warnings and problems, all of them, go to stderr. An exit code as above. */
 int weir_app_arg_load(const struct weir_app_arg *a, const struct weir_cli_command *c,
                       const struct weir_registry *registry, struct weir_app **ret);
-/* Loads every script that can be; returns how many have a problem, which goes to stderr. */
-size_t weir_app_arg_check_scripts(const struct weir_app *app, const struct weir_registry *registry);
+/* Loads every script that can be, each under its stage's limits: one that loops while it loads is a problem,
+ * too. *problems: how many have one, which goes to stderr. WEIR_OK, WEIR_E_*: nothing was checked. */
+int weir_app_arg_check_scripts(const struct weir_app *app, const struct weir_registry *registry,
+                               size_t *problems, struct weir_err *reterr);
 /* Frees what was gathered; an application loaded with it may live on. */
 void weir_app_arg_fini(struct weir_app_arg *a);
 

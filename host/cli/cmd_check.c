@@ -3,13 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/err.h"
 #include "base/strbuf.h"
 #include "cli/app_arg.h"
 #include "cli/command.h"
 #include "cli/figures.h"
 #include "cli/table.h"
 #include "config/app.h"
-#include "core/watchdog.h"
 #include "loader/registry.h"
 
 enum { SET };
@@ -69,8 +69,7 @@ static int say_ok(const struct weir_app *app)
     struct totals t = add_up(app);
     char vms[WEIR_FIGURE_MAX], queues[WEIR_FIGURE_MAX], shared[WEIR_FIGURE_MAX];
     struct weir_strbuf out = WEIR_STRBUF_INIT;
-    weir_strbuf_addf(&out,
-                     "ok: %zu stage%s, %zu pool%s, %zu script%s; memory bound: %s in VMs, %s in queues",
+    weir_strbuf_addf(&out, "ok: %zu stage%s, %zu pool%s, %zu script%s; memory bound: %s in VMs, %s in queues",
                      app->stage_count, app->stage_count == 1 ? "" : "s", app->pool_count,
                      app->pool_count == 1 ? "" : "s", t.scripts, t.scripts == 1 ? "" : "s",
                      weir_figure_bytes(vms, t.vm_bytes), weir_figure_bytes(queues, t.queue_bytes));
@@ -87,25 +86,15 @@ static int say_ok(const struct weir_app *app)
     return weir_cli_finish(code);
 }
 
-/* Under their limits: one that loops while it loads is a problem to be told, too. */
 static int check_scripts(const struct weir_app *app, const struct weir_registry *registry)
 {
-    struct weir_watchdog *dog;
-    struct weir_watch watch = {.dog = NULL};
+    size_t problems;
     struct weir_err err;
-    uint64_t slice_ns = UINT64_MAX;
-    for (size_t i = 0; i < app->stage_count; i++)
-        if (app->stages[i].slice_ns < slice_ns)
-            slice_ns = app->stages[i].slice_ns;
-    if (weir_watchdog_start(slice_ns, &dog, &err) < 0)
+    if (weir_app_arg_check_scripts(app, registry, &problems, &err) < 0)
         return weir_cli_fail(WEIR_EXIT_FAILED, "%s", err.text);
-    weir_watchdog_add(dog, &watch, "main", NULL);
-    size_t problems = weir_app_arg_check_scripts(app, registry);
-    weir_watchdog_remove(&watch);
-    weir_watchdog_stop(dog);
     return problems == 0 ? WEIR_EXIT_DONE
-                         : weir_cli_fail(WEIR_EXIT_CONFIG, "%s: %zu script%s can't be loaded", app->file, problems,
-                                         problems == 1 ? "" : "s");
+                         : weir_cli_fail(WEIR_EXIT_CONFIG, "%s: %zu script%s can't be loaded", app->file,
+                                         problems, problems == 1 ? "" : "s");
 }
 
 static int check_app(const struct weir_app_arg *arg, const struct weir_registry *registry)

@@ -76,7 +76,7 @@ local mistakes = {
     {"bytecode", lua = "\27Lua\x54\0\x19\x93\r\n\x1a\n", place = "page.lua:1:", "bytecode"},
     {"a library that was not asked for", lua = "local f = io.open('x')\nreturn function() return f end\n", place = "page.lua:1:",
      "io.open", "safe"},
-    {"more memory than a VM may have", lua = "local t = {}\nfor i = 1, 1e9 do t[i] = ('x'):rep(4e6) .. i end\nreturn t\n",
+    {"more memory than a VM may have", lua = "local t = {}\nfor i = 1, 1e9 do t[i] = ('x'):rep(3e7) .. i end\nreturn t\n",
      place = "page.lua:1:", "memory"},
     {"an init that raises", only = "run", lua = "local M = {}\nfunction M.init()\n  error('no title')\nend\n" ..
      "function M.handle() end\nreturn M\n", place = "page.lua:3:", "no title"},
@@ -153,6 +153,15 @@ describe("weir tells the place and the cause of", function()
             assert.is_false(has_line(stderr, "fourth.lua:"), stderr)
             assert.is_nil(stderr:find("no source reaches", 1, true), stderr)
         end
+    end)
+
+    it("a mistake in weir.yaml, and a script that never ends loading", function()
+        place:write("weir.yaml", head:gsub("weir: 1\n", "") .. "  page: {handler: page.lua, limits: {cpu: 200ms}}\n")
+        place:write("page.lua", "local x = 0\nwhile true do x = x + 1 end\n")
+        local status, _, stderr = place:weir {"check"}
+        assert.are.equal(78, status)
+        assert.is_truthy(stderr:find("is missing", 1, true), stderr)
+        assert.is_true(has_line(stderr, "page.lua:2: ended: over limits.cpu (200ms)"), stderr)
     end)
 
     it("mistakes in several scripts, all of them", function()
