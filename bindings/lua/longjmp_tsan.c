@@ -10,6 +10,6 @@ noreturn void __longjmp_chk(jmp_buf env, int value); /* NOLINT: the C library's 
 
 __attribute__((visibility("default"))) noreturn void __longjmp_chk(jmp_buf env, int value)
 {
-    longjmp(env,
-            value); /* of these TSan knows this one; a buffer of _setjmp holds no signal mask to restore */
+    /* A buffer of _setjmp holds no signal mask, so longjmp has none to restore. */
+    longjmp(env, value); /* what Lua asked for */
 }
