@@ -171,7 +171,8 @@ static void run_rounds(struct weir_worker *w)
 
 void weir_worker_set_aside(struct weir_worker *w, struct weir_aside *a)
 {
-    weir_list_append(&w->aside, &a->node);
+    if (weir_list_empty(&a->node)) /* else it is there already: its reasons to run may come together */
+        weir_list_append(&w->aside, &a->node);
 }
 
 /* One a turn: each may use up a slice, and sockets and short calls come first. */

@@ -105,10 +105,33 @@ static void one_that_is_taken_back_does_not_run(void **state)
     rig_destroy(r);
 }
 
+static void set_aside_twice_it_runs_once(void **state)
+{
+    (void)state;
+    struct rig *r = rig_create(1, 1);
+    rig_pool(r, 0, "main", 1, false);
+    rig_stage(r, 0, "work", 0, rig_handled, NULL);
+    rig_finish(r);
+    struct weir_worker *w = rig_worker(r, 0);
+    struct turn first = {.aside.run = take_turn, .left = 1, .worker = w}, second = first;
+    weir_list_init(&first.aside.node);
+    weir_list_init(&second.aside.node);
+    weir_worker_set_aside(w, &first.aside);
+    weir_worker_set_aside(w, &second.aside);
+    weir_worker_set_aside(w, &first.aside);
+    rig_run(w);
+    assert_int_equal(first.ran, 1);
+    assert_int_equal(second.ran, 1);
+    assert_true(weir_list_empty(&w->aside));
+    rig_worker_end(w);
+    rig_destroy(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_is_set_aside_gets_one_turn_each_between_polls),
+        TEST(set_aside_twice_it_runs_once),
         TEST(one_that_is_taken_back_does_not_run),
     };
     return cmocka_run_group_tests_name("aside", tests, NULL, NULL);
