@@ -32,13 +32,6 @@ WEIR_L_RAISES static void set_trace(lua_State *L, const struct weir_trace *trace
     lua_setfield(L, -2, "trace");
 }
 
-WEIR_L_RAISES int weir_api_push_option(lua_State *L, int idx, const char *name)
-{
-    idx = lua_absindex(L, idx);
-    lua_pushstring(L, name);
-    return lua_rawget(L, idx);
-}
-
 WEIR_L_RAISES const char *weir_api_check_string(lua_State *L, int idx, const char *what)
 {
     if (lua_isnone(L, idx))
@@ -95,6 +88,7 @@ WEIR_L_RAISES void weir_api_open(lua_State *L)
     weir_api_http_open(L);
     weir_api_fs_open(L);
     weir_api_tcp_open(L);
+    weir_api_dns_open(L);
     weir_api_spawn_open(L);
     weir_api_conn_open(L);
 }

@@ -19,6 +19,7 @@ WEIR_L_RAISES void weir_api_time_open(lua_State *L);
 WEIR_L_RAISES void weir_api_http_open(lua_State *L);
 WEIR_L_RAISES void weir_api_fs_open(lua_State *L);
 WEIR_L_RAISES void weir_api_tcp_open(lua_State *L);
+WEIR_L_RAISES void weir_api_dns_open(lua_State *L);
 WEIR_L_RAISES void weir_api_spawn_open(lua_State *L);
 WEIR_L_RAISES void weir_api_conn_open(lua_State *L);
 WEIR_L_RAISES void weir_api_call_open(lua_State *L);
@@ -31,13 +32,6 @@ void weir_api_time_detach(struct weir_vm *vm);
 
 /* Raises unless the argument at `idx` is a string: "`what` must be a string, it is a number". */
 WEIR_L_RAISES const char *weir_api_check_string(lua_State *L, int idx, const char *what);
-
-/* `path` as seen from the application's folder; may push a string, which keeps it. */
-WEIR_L_RAISES const char *weir_api_push_path(lua_State *L, const char *path);
-
-/* Pushes the field of the table at `idx` as it stands there, and returns its type. No script runs, so a string is kept by its table as long as
- * that is on the stack and nobody else runs. */
-WEIR_L_RAISES int weir_api_push_option(lua_State *L, int idx, const char *name);
 
 /* The seconds at `idx` in ns; raises, beginning with `what`, unless they are a number ≥ 0. */
 WEIR_L_RAISES uint64_t weir_api_check_seconds(lua_State *L, int idx, const char *what);

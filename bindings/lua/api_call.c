@@ -10,6 +10,7 @@
 #include "core/timer.h"
 #include "core/worker.h"
 #include "lua/api.h"
+#include "lua/api_options.h"
 #include "lua/call.h"
 #include "lua/convert.h"
 #include "lua/parcel.h"
@@ -112,11 +113,11 @@ WEIR_L_RAISES static int l_called(lua_State *L, int status, lua_KContext ctx)
     (void)status; /* always LUA_YIELD */
     (void)ctx;
     if (call->reply_failure != NULL)
-        return weir_parcel_push_reason(L, call->reply_failure);
+        return weir_api_push_reason(L, call->reply_failure);
     if (!call->reply->answered) {
         const char *why = why_unanswered(call);
         weir_api_call_forget(call);
-        return weir_parcel_push_reason(L, why);
+        return weir_api_push_reason(L, why);
     }
     weir_convert_push(L, call->reply->value, 0); /* may raise: the reply goes with the call then */
     weir_api_call_forget(call);
@@ -208,7 +209,7 @@ WEIR_L_RAISES static int l_call(lua_State *L)
     if (weir_reply_closes_cycle(call->reply, &p.port->edges[0])) {
         end_refused(call, ev);
         weir_parcel_report_cycle(vm, "weir.call", p.port);
-        return weir_parcel_push_reason(L, "cycle");
+        return weir_api_push_reason(L, "cycle");
     }
     call->emission.done = call_emitted;
     enum weir_verdict verdict = weir_port_emit(vm->seat, p.port, ev, &call->emission);
@@ -246,7 +247,7 @@ WEIR_L_RAISES static int l_answer(lua_State *L)
     struct weir_encoded enc;
     struct weir_value value;
     if (ev == NULL)
-        return weir_parcel_push_reason(L, "answered");
+        return weir_api_push_reason(L, "answered");
     if (lua_gettop(L) == 0)
         lua_pushnil(L);
     vm->buffer.len = 0;
@@ -256,12 +257,12 @@ WEIR_L_RAISES static int l_answer(lua_State *L)
     bool made = weir_convert_take(vm, &enc, &value);
     weir_vm_buffer_shrink(&vm->buffer);
     if (!made)
-        return weir_parcel_push_reason(L, "memory");
+        return weir_api_push_reason(L, "memory");
     struct weir_reply *r = weir_reply_of(ev->request);
     ev->request = NULL;
     ev->call = WEIR_EVENT_CALL_ANSWERED;
     if (!weir_reply_answer(r, value))
-        return weir_parcel_push_reason(L, "gone");
+        return weir_api_push_reason(L, "gone");
     lua_pushboolean(L, 1);
     return 1;
 }

@@ -7,6 +7,7 @@
 #include "io/tcp_conn.h"
 #include "io/tcp_sending.h"
 #include "lua/api.h"
+#include "lua/api_options.h"
 #include "lua/call.h"
 #include "lua/request_ud.h"
 
@@ -27,13 +28,6 @@ WEIR_L_RAISES static struct weir_tcp_conn *check_conn(lua_State *L, const char *
     if (u == NULL || u->c == NULL)
         luaL_error(L, "%s needs a connection (write conn:%s)", what, what);
     return u->c;
-}
-
-WEIR_L_RAISES static int push_reason(lua_State *L, const char *reason)
-{
-    lua_pushnil(L);
-    lua_pushstring(L, reason);
-    return 2;
 }
 
 /* weir.conn([id]) -> connection | nil, "closed" */
@@ -58,7 +52,7 @@ WEIR_L_RAISES static int l_conn(lua_State *L)
     u->c = NULL;
     luaL_setmetatable(L, "weir.conn");
     u->c = weir_tcp_conn_find(id);
-    return u->c != NULL ? 1 : push_reason(L, "closed");
+    return u->c != NULL ? 1 : weir_api_push_reason(L, "closed");
 }
 
 /* --- send --- */
@@ -87,9 +81,9 @@ WEIR_L_RAISES static int push_sent(lua_State *L, int rc)
         lua_pushboolean(L, 1);
         return 1;
     case WEIR_E_CLOSED:
-        return push_reason(L, "closed");
+        return weir_api_push_reason(L, "closed");
     case WEIR_E_FULL:
-        return push_reason(L, "full");
+        return weir_api_push_reason(L, "full");
     case WEIR_E_LIMIT:
         return luaL_error(L,
                           "conn:send: it is longer than the source's max_frame, or than its length can say");

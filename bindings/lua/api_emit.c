@@ -5,6 +5,7 @@
 #include "core/port.h"
 #include "core/seat.h"
 #include "lua/api.h"
+#include "lua/api_options.h"
 #include "lua/call.h"
 #include "lua/parcel.h"
 
@@ -55,7 +56,7 @@ WEIR_L_RAISES static int l_emit(lua_State *L)
     weir_parcel_read(L, "weir.emit", "event", 1, &p);
     if (weir_parcel_closes_cycle(&p)) {
         weir_parcel_report_cycle(vm, "weir.emit {call = true}", p.port);
-        return weir_parcel_push_reason(L, "cycle");
+        return weir_api_push_reason(L, "cycle");
     }
     struct weir_emission *em = weir_call_can_wait(L) ? &call->emission : NULL;
     /* nothing raises from here to the verdict */

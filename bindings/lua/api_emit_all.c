@@ -9,6 +9,7 @@
 #include "core/timer.h"
 #include "core/worker.h"
 #include "lua/api.h"
+#include "lua/api_options.h"
 #include "lua/call.h"
 #include "lua/parcel.h"
 
@@ -146,7 +147,7 @@ WEIR_L_RAISES static int l_emit_all(lua_State *L)
     t->ps = (struct weir_parts){.from = vm->seat, .parts = t->parts, .count = n};
     t->holder = read_parts(L, n, parcels);
     if (closes_cycle(vm, parcels, n))
-        return weir_parcel_push_reason(L, "cycle");
+        return weir_api_push_reason(L, "cycle");
     bool may_wait = weir_call_can_wait(L);
     /* nothing raises from here to the verdict */
     bool made = make_events(t, parcels);

@@ -2,58 +2,74 @@
  * outside of it can be reached. Failures of the world are nil, message, code. */
 #include <errno.h>
 #include <lauxlib.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "core/seat.h"
 #include "io/file_job.h"
 #include "lua/api.h"
+#include "lua/api_options.h"
 #include "lua/call.h"
 #include "lua/script.h"
+#include "lua/vm_hold.h"
 
 enum { LIST_MAX = 16 << 20 };
 
-/* The job while its call waits; the userdata lets go of it if the call never comes back. */
-struct job_ud {
+/* A job that a call waits for. It outlives the call and its VM, if they end first: the files' thread has it. */
+struct fs_job {
     struct weir_file_job *job;
     struct weir_wait wait;
+    struct weir_vm_hold hold; /* of the job's data */
+    struct fs_job **box;      /* the userdata; NULL: nobody waits any more */
+    const char *what;         /* the function, for messages */
 };
+
+static void free_job(struct fs_job *f)
+{
+    weir_vm_unhold(&f->hold);
+    weir_file_job_destroy(f->job);
+    weir_free(f);
+}
 
 static bool stop_waiting(struct weir_wait *wait)
 {
-    struct job_ud *u = WEIR_LIST_ENTRY(wait, struct job_ud, wait);
-    weir_file_job_abandon(u->job);
-    u->job = NULL;
+    struct fs_job *f = WEIR_LIST_ENTRY(wait, struct fs_job, wait);
+    *f->box = NULL;
+    f->box = NULL;
+    weir_file_job_cancel(f->job);
     return true;
 }
 
 static void on_done(struct weir_file_job *job)
 {
-    struct job_ud *u = job->arg;
-    weir_call_continue(u->wait.call);
+    struct fs_job *f = job->arg;
+    if (f->box == NULL)
+        free_job(f);
+    else
+        weir_call_continue(f->wait.call);
+}
+
+static void empty_box(struct fs_job **box)
+{
+    struct fs_job *f = *box;
+    *box = NULL;
+    if (f != NULL) /* it has ended, or never began: while it runs, the call that waits keeps the box */
+        free_job(f);
 }
 
 WEIR_L_RAISES static int l_gc(lua_State *L)
 {
-    struct job_ud *u = luaL_checkudata(L, 1, "weir.fs.job");
-    if (u->job != NULL)
-        weir_file_job_destroy(u->job);
-    u->job = NULL;
+    empty_box(luaL_checkudata(L, 1, "weir.fs.job"));
     return 0;
 }
 
 /* --- arguments --- */
 
-WEIR_L_RAISES const char *weir_api_push_path(lua_State *L, const char *path)
-{
-    if (path[0] == '/')
-        return path;
-    return lua_pushfstring(L, "%s/%s", weir_vm_of(L)->script->folder, path);
-}
-
-WEIR_L_RAISES static struct job_ud *push_job(lua_State *L, enum weir_file_op op, const char *what, bool two)
+WEIR_L_RAISES static struct fs_job *push_job(lua_State *L, enum weir_file_op op, const char *what, bool two)
 {
     char text[64];
-    const struct weir_lua_script *script = weir_vm_of(L)->script;
+    struct weir_vm *vm = weir_vm_of(L);
     weir_call_running(L, what);
     weir_call_check_can_wait(L, what);
     snprintf(text, sizeof text, "%s: the path", what);
@@ -61,59 +77,36 @@ WEIR_L_RAISES static struct job_ud *push_job(lua_State *L, enum weir_file_op op,
     snprintf(text, sizeof text, "%s: the new path", what);
     if (two)
         to = weir_api_check_string(L, 2, text);
-    struct job_ud *u = lua_newuserdatauv(L, sizeof *u, 0);
-    u->job = NULL;
+    struct fs_job **box = lua_newuserdatauv(L, sizeof(struct fs_job *), 0);
+    *box = NULL;
     luaL_setmetatable(L, "weir.fs.job");
-    u->job = weir_file_job_create(op, script->folder, path, to);
-    if (u->job == NULL)
+    struct fs_job *f = weir_calloc(1, sizeof *f);
+    struct weir_file_job *job = f != NULL ? weir_file_job_create(op, vm->script->folder, path, to) : NULL;
+    if (job == NULL) {
+        weir_free(f);
         luaL_error(L, "%s: out of memory", what);
-    u->job->beneath = !weir_script_is_open(script);
-    u->job->arg = u;
-    return u;
-}
-
-WEIR_L_RAISES static bool options(lua_State *L, int idx, const char *what, const char *const *known)
-{
-    if (lua_isnoneornil(L, idx))
-        return false;
-    if (!lua_istable(L, idx))
-        luaL_error(L, "%s: the options must be a table, they are a %s", what, luaL_typename(L, idx));
-    lua_pushnil(L);
-    while (lua_next(L, idx)) {
-        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
-        const char *const *at = known;
-        while (*at != NULL && strcmp(*at, name) != 0)
-            at++;
-        if (*at == NULL)
-            luaL_error(L, "%s: there is no option '%s'", what, name);
-        lua_pop(L, 1);
+        return NULL; /* luaL_error does not return; the compiler can't know */
     }
-    return true;
-}
-
-WEIR_L_RAISES static lua_Integer integer_option(lua_State *L, int idx, const char *what, const char *name, lua_Integer fallback)
-{
-    lua_Integer value = fallback;
-    if (lua_getfield(L, idx, name) != LUA_TNIL) {
-        int is_integer;
-        value = lua_tointegerx(L, -1, &is_integer);
-        if (!is_integer || value < 0)
-            luaL_error(L, "%s: `%s` must be an integer, at least 0", what, name);
-    }
-    lua_pop(L, 1);
-    return value;
+    weir_vm_hold_begin(&f->hold, vm);
+    f->job = job;
+    f->box = box;
+    f->what = what;
+    *box = f;
+    job->beneath = !weir_script_is_open(vm->script);
+    job->holder = &f->hold.holder;
+    job->arg = f;
+    return f;
 }
 
 /* --- results --- */
 
-WEIR_L_RAISES static int push_failure(lua_State *L, struct job_ud *u)
+WEIR_L_RAISES static int push_failure(lua_State *L, const struct fs_job *f)
 {
-    int error = u->job->error;
-    const char *text = error == EFBIG ? "it is larger than `max`" : strerror(error);
-    lua_pushnil(L);
-    lua_pushfstring(L, "%s: %s", u->job->path, text);
-    lua_pushstring(L, uv_err_name(-error));
-    return 3;
+    int error = f->job->error;
+    if (error == ENOMEM && f->hold.refused)
+        return weir_vm_hold_push_refusal(L, f->what);
+    lua_pushfstring(L, "%s: %s", f->job->path, error == EFBIG ? "it is larger than `max`" : strerror(error));
+    return weir_api_push_failure(L, lua_tostring(L, -1), uv_err_name(-error));
 }
 
 WEIR_L_RAISES static void push_stat(lua_State *L, const struct stat *st)
@@ -133,51 +126,57 @@ WEIR_L_RAISES static void push_stat(lua_State *L, const struct stat *st)
     lua_setfield(L, -2, "mode");
 }
 
-WEIR_L_RAISES static void push_names(lua_State *L, const struct weir_strbuf *names)
+WEIR_L_RAISES static int push_names(lua_State *L, const struct weir_strbuf *names, const char *what)
 {
     lua_Integer n = 0;
+    if (!weir_vm_has_room(weir_vm_of(L), 4 * names->len)) /* a string and a slot for each: about that */
+        return weir_vm_hold_push_refusal(L, what);
     lua_newtable(L);
     for (size_t at = 0; at < names->len; at += strlen(names->data + at) + 1) {
         lua_pushstring(L, names->data + at);
         lua_rawseti(L, -2, ++n);
     }
+    return 1;
 }
 
-WEIR_L_RAISES static int push_result(lua_State *L, struct job_ud *u)
+WEIR_L_RAISES static int push_result(lua_State *L, const struct fs_job *f)
 {
-    const struct weir_file_job *job = u->job;
+    const struct weir_file_job *job = f->job;
     if (job->error != 0)
-        return push_failure(L, u);
+        return push_failure(L, f);
     if (job->op == WEIR_FILE_READ)
-        lua_pushlstring(L, job->data.data != NULL ? job->data.data : "", job->data.len);
-    else if (job->op == WEIR_FILE_STAT)
+        return weir_vm_hold_push_text(L, f->what, &job->data);
+    if (job->op == WEIR_FILE_LIST)
+        return push_names(L, &job->data, f->what);
+    if (job->op == WEIR_FILE_STAT)
         push_stat(L, &job->stat);
-    else if (job->op == WEIR_FILE_LIST)
-        push_names(L, &job->data);
     else
         lua_pushboolean(L, 1);
     return 1;
 }
 
-/* The job is at the top of the stack, as when its call was suspended. */
+/* The job's box is at the top of the stack, as when its call was suspended. */
 WEIR_L_RAISES static int l_done(lua_State *L, int status, lua_KContext ctx)
 {
     (void)status; /* always LUA_YIELD */
     (void)ctx;
-    struct job_ud *u = lua_touserdata(L, -1);
-    int n = push_result(L, u);
-    weir_file_job_destroy(u->job);
-    u->job = NULL;
+    struct fs_job **box = lua_touserdata(L, -1);
+    int n = push_result(L, *box);
+    empty_box(box);
     return n;
 }
 
-/* The job is at the top of the stack. */
-WEIR_L_RAISES static int start(lua_State *L, struct job_ud *u)
+/* The box is at the top of the stack. */
+WEIR_L_RAISES static int start(lua_State *L, struct fs_job *f)
 {
-    u->job->done = on_done;
-    u->wait.cancel = stop_waiting;
-    weir_file_job_start(weir_vm_of(L)->seat->worker, u->job);
-    return weir_call_suspend(L, &u->wait, l_done);
+    f->job->done = on_done;
+    f->wait.cancel = stop_waiting;
+    if (!weir_file_job_start(weir_vm_of(L)->seat->worker, f->job)) {
+        const char *what = f->what;
+        empty_box(f->box);
+        return weir_vm_hold_push_refusal(L, what);
+    }
+    return weir_call_suspend(L, &f->wait, l_done);
 }
 
 /* --- the functions --- */
@@ -187,20 +186,16 @@ WEIR_L_RAISES static int l_read(lua_State *L)
 {
     static const char *const known[] = {"max", "offset", "length", NULL};
     const char *what = "weir.fs.read";
-    struct weir_vm *vm = weir_vm_of(L);
     lua_settop(L, 2);
-    struct job_ud *u = push_job(L, WEIR_FILE_READ, what, false);
-    u->job->max = vm->limit / 4;
-    u->job->whole = true;
-    if (options(L, 2, what, known)) {
-        lua_Integer length = integer_option(L, 2, what, "length", -1);
-        u->job->offset = (uint64_t)integer_option(L, 2, what, "offset", 0);
-        u->job->max = (size_t)integer_option(L, 2, what, "max", (lua_Integer)u->job->max);
-        u->job->whole = length < 0;
-        if (length >= 0 && (size_t)length < u->job->max)
-            u->job->max = (size_t)length;
-    }
-    return start(L, u);
+    struct weir_api_options o = weir_api_options(L, 2, what, known);
+    size_t max = weir_api_option_bytes(&o, "max", weir_vm_of(L)->limit / 4);
+    lua_Integer offset = weir_api_option_integer(&o, "offset", 0, 0, LUA_MAXINTEGER);
+    lua_Integer length = weir_api_option_integer(&o, "length", -1, 0, LUA_MAXINTEGER);
+    struct fs_job *f = push_job(L, WEIR_FILE_READ, what, false);
+    f->job->offset = (uint64_t)offset;
+    f->job->whole = length < 0;
+    f->job->max = length >= 0 && (size_t)length < max ? (size_t)length : max;
+    return start(L, f);
 }
 
 /* weir.fs.write(path, data [, {append=, replace=, sync=, mode=}]) */
@@ -212,31 +207,32 @@ WEIR_L_RAISES static int l_write(lua_State *L)
     weir_api_check_string(L, 2, "weir.fs.write: the data");
     const char *data = lua_tolstring(L, 2, &len);
     lua_settop(L, 3);
-    struct job_ud *u = push_job(L, WEIR_FILE_WRITE, what, false);
-    if (options(L, 3, what, known)) {
-        u->job->mode = (mode_t)integer_option(L, 3, what, "mode", 0) & 07777;
-        lua_getfield(L, 3, "sync");
-        lua_getfield(L, 3, "append");
-        lua_getfield(L, 3, "replace");
-        u->job->sync = lua_toboolean(L, -3);
-        bool append = lua_toboolean(L, -2), replace = lua_toboolean(L, -1);
-        if (append && replace)
-            luaL_error(L, "weir.fs.write: `append` and `replace` exclude each other");
-        u->job->op = append ? WEIR_FILE_APPEND : replace ? WEIR_FILE_REPLACE : WEIR_FILE_WRITE;
-        lua_pop(L, 3);
+    struct weir_api_options o = weir_api_options(L, 3, what, known);
+    lua_Integer mode = weir_api_option_integer(&o, "mode", 0, 0, 07777);
+    bool append = weir_api_option_bool(&o, "append", false), replace = weir_api_option_bool(&o, "replace", false),
+         sync = weir_api_option_bool(&o, "sync", false);
+    if (append && replace)
+        return luaL_error(L, "weir.fs.write: `append` and `replace` exclude each other");
+    struct fs_job *f = push_job(L, append ? WEIR_FILE_APPEND : replace ? WEIR_FILE_REPLACE : WEIR_FILE_WRITE, what, false);
+    f->job->mode = (mode_t)mode;
+    f->job->sync = sync;
+    if (!weir_holder_reserve(&f->hold.holder, &f->job->data, len, 0)) {
+        if (f->job->data.failed)
+            return luaL_error(L, "weir.fs.write: out of memory");
+        empty_box(f->box);
+        return weir_vm_hold_push_refusal(L, what);
     }
-    weir_strbuf_add(&u->job->data, data, len);
-    if (u->job->data.failed)
-        return luaL_error(L, "weir.fs.write: out of memory");
-    return start(L, u);
+    weir_strbuf_add(&f->job->data, data, len);
+    return start(L, f);
 }
 
 WEIR_L_RAISES static int simple(lua_State *L, enum weir_file_op op, const char *what, bool two)
 {
     lua_settop(L, two ? 2 : 1);
-    struct job_ud *u = push_job(L, op, what, two);
-    u->job->max = LIST_MAX;
-    return start(L, u);
+    size_t quarter = weir_vm_of(L)->limit / 4;
+    struct fs_job *f = push_job(L, op, what, two);
+    f->job->max = quarter < LIST_MAX ? quarter : LIST_MAX;
+    return start(L, f);
 }
 
 WEIR_L_RAISES static int l_stat(lua_State *L)

@@ -2,7 +2,6 @@
  * until its head is, and the answer is read chunk by chunk. A body that is a function is asked for the next chunk whenever the server
  * takes more. */
 #include <lauxlib.h>
-#include <math.h>
 #include <string.h>
 #include <strings.h>
 
@@ -10,17 +9,20 @@
 #include "core/seat.h"
 #include "io/http_client.h"
 #include "lua/api.h"
+#include "lua/api_options.h"
 #include "lua/call.h"
-#include "lua/script.h"
+#include "lua/vm_hold.h"
 
 enum { HEADERS_MAX = 256, OPTIONS = 1, FETCH = 2, BODY_FUNCTION = 1 /* user value */ };
 
 static const uint64_t DEFAULT_TIMEOUT_NS = 30 * WEIR_NS_PER_S;
 static const unsigned DEFAULT_REDIRECTS = 5;
+static const char what[] = "weir.http.request";
 
 struct fetch_ud {
     struct weir_http_fetch *f;    /* NULL: closed */
     struct weir_vm_object object; /* listed while `f` is open */
+    struct weir_vm_hold hold;     /* of its bodies and headers */
     struct weir_wait wait;
     struct weir_call_hold held; /* by the call that waits, or has been told and not gone on yet */
     bool waiting;  /* it is yet to be told */
@@ -35,6 +37,7 @@ static void close_fetch(struct fetch_ud *u)
     u->f = NULL;
     weir_list_remove(&u->object.node);
     weir_http_fetch_close(f);
+    weir_vm_unhold(&u->hold);
 }
 
 static void close_object(struct weir_vm_object *o)
@@ -72,82 +75,13 @@ WEIR_L_RAISES static int wait_for(lua_State *L, struct fetch_ud *u, lua_KFunctio
 /* nil, message, code */
 WEIR_L_RAISES static int push_failure(lua_State *L, struct fetch_ud *u)
 {
-    lua_pushnil(L);
-    lua_pushstring(L, u->f->text);
-    lua_pushstring(L, u->f->code);
+    int n = u->hold.refused && strcmp(u->f->code, "ENOMEM") == 0 ? weir_vm_hold_push_refusal(L, what)
+                                                                 : weir_api_push_failure(L, u->f->text, u->f->code);
     close_fetch(u);
-    return 3;
-}
-
-/* --- options --- */
-
-WEIR_L_RAISES static const char *text_option(lua_State *L, const char *name)
-{
-    int type = weir_api_push_option(L, OPTIONS, name);
-    if (type != LUA_TNIL && type != LUA_TSTRING)
-        luaL_error(L, "weir.http.request: `%s` must be a string, it is a %s", name, luaL_typename(L, -1));
-    const char *s = lua_tostring(L, -1); /* the table keeps it */
-    lua_pop(L, 1);
-    return s;
-}
-
-/* The path stays on the stack. */
-WEIR_L_RAISES static const char *path_option(lua_State *L, const char *name)
-{
-    const char *path = text_option(L, name);
-    return path != NULL ? weir_api_push_path(L, path) : NULL;
-}
-
-WEIR_L_RAISES static uint64_t time_option(lua_State *L, const char *name, uint64_t fallback)
-{
-    char what[64];
-    uint64_t ns = fallback;
-    snprintf(what, sizeof what, "weir.http.request: `%s`", name);
-    if (weir_api_push_option(L, OPTIONS, name) != LUA_TNIL)
-        ns = weir_api_check_seconds(L, -1, what);
-    lua_pop(L, 1);
-    return ns;
-}
-
-WEIR_L_RAISES static size_t count_option(lua_State *L, const char *name, size_t fallback)
-{
-    size_t n = fallback;
-    if (weir_api_push_option(L, OPTIONS, name) != LUA_TNIL) {
-        int is_integer;
-        lua_Integer i = lua_tointegerx(L, -1, &is_integer);
-        if (!is_integer || i < 0)
-            luaL_error(L, "weir.http.request: `%s` must be an integer, at least 0", name);
-        n = (size_t)i;
-    }
-    lua_pop(L, 1);
     return n;
 }
 
-WEIR_L_RAISES static bool bool_option(lua_State *L, const char *name, bool fallback)
-{
-    int type = weir_api_push_option(L, OPTIONS, name);
-    if (type != LUA_TNIL && type != LUA_TBOOLEAN)
-        luaL_error(L, "weir.http.request: `%s` must be true or false, it is a %s", name, luaL_typename(L, -1));
-    bool set = type == LUA_TNIL ? fallback : lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    return set;
-}
-
-WEIR_L_RAISES static void check_names(lua_State *L)
-{
-    static const char *const known[] = {"url",    "method",    "headers", "body",     "body_size", "timeout", "connect_timeout", "idle_timeout",
-                                        "stream", "redirects", "verify",  "max_body", "ca",        "socket",  "certificate",     "key"};
-    lua_pushnil(L);
-    while (lua_next(L, OPTIONS)) {
-        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
-        bool found = false;
-        for (size_t i = 0; i < sizeof known / sizeof known[0] && !found; i++)
-            found = strcmp(known[i], name) == 0;
-        if (!found)
-            luaL_error(L, "weir.http.request: there is no option '%s'", name);
-        lua_pop(L, 1);
-    }
-}
+/* --- options --- */
 
 static bool is_clean(const char *s, size_t len)
 {
@@ -167,10 +101,11 @@ WEIR_L_RAISES static void refuse_framing(lua_State *L, const char *name)
 }
 
 /* Reads `headers` into `out`; their texts are the table's. */
-WEIR_L_RAISES static size_t read_headers(lua_State *L, struct weir_http_header *out)
+WEIR_L_RAISES static size_t read_headers(const struct weir_api_options *options, struct weir_http_header *out)
 {
     size_t n = 0;
-    int type = weir_api_push_option(L, OPTIONS, "headers");
+    lua_State *L = options->L;
+    int type = weir_api_option_push(options, "headers");
     if (type == LUA_TNIL)
         return 0;
     if (type != LUA_TTABLE)
@@ -194,9 +129,10 @@ WEIR_L_RAISES static size_t read_headers(lua_State *L, struct weir_http_header *
 }
 
 /* `body`: a string, or a function that gives chunks, which becomes the user value of the fetch. */
-WEIR_L_RAISES static void read_body(lua_State *L, struct weir_http_fetch_options *o)
+WEIR_L_RAISES static void read_body(const struct weir_api_options *options, struct weir_http_fetch_options *o)
 {
-    int type = weir_api_push_option(L, OPTIONS, "body");
+    lua_State *L = options->L;
+    int type = weir_api_option_push(options, "body");
     if (type == LUA_TSTRING) {
         o->has_body = true;
         o->body = lua_tolstring(L, -1, &o->len);
@@ -204,8 +140,7 @@ WEIR_L_RAISES static void read_body(lua_State *L, struct weir_http_fetch_options
     } else if (type == LUA_TFUNCTION) {
         o->body_streamed = true;
         lua_setiuservalue(L, FETCH, BODY_FUNCTION);
-        size_t size = count_option(L, "body_size", SIZE_MAX);
-        o->body_size = size == SIZE_MAX ? -1 : (int64_t)size;
+        o->body_size = weir_api_option_integer(options, "body_size", -1, 0, LUA_MAXINTEGER);
     } else if (type != LUA_TNIL) {
         luaL_error(L, "weir.http.request: `body` must be a string or a function, it is a %s", luaL_typename(L, -1));
     } else {
@@ -231,59 +166,48 @@ WEIR_L_RAISES static void take_limits(lua_State *L, struct weir_http_fetch_optio
     lua_pop(L, 1);
 }
 
-WEIR_L_RAISES static unsigned limit_option(lua_State *L, const char *name)
-{
-    lua_Integer n = 0;
-    if (lua_getfield(L, 1, name) != LUA_TNIL) {
-        int is_integer;
-        n = lua_tointegerx(L, -1, &is_integer);
-        if (!is_integer || n < 1 || n > 65536)
-            luaL_error(L, "weir.http.limits: `%s` must be an integer from 1 to 65536", name);
-    }
-    lua_pop(L, 1);
-    return (unsigned)n;
-}
-
 /* weir.http.limits{per_host=, kept=} */
 WEIR_L_RAISES static int l_limits(lua_State *L)
 {
+    static const char *const known[] = {"per_host", "kept", NULL};
     luaL_checktype(L, 1, LUA_TTABLE);
-    lua_pushnil(L);
-    while (lua_next(L, 1)) {
-        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
-        if (strcmp(name, "per_host") != 0 && strcmp(name, "kept") != 0)
-            luaL_error(L, "weir.http.limits: there is no limit '%s'; there are per_host, kept", name);
-        lua_pop(L, 1);
-    }
-    struct limits l = {limit_option(L, "per_host"), limit_option(L, "kept")};
+    struct weir_api_options options = weir_api_options(L, 1, "weir.http.limits", known);
+    struct limits l = {(unsigned)weir_api_option_integer(&options, "per_host", 0, 1, 65536),
+                       (unsigned)weir_api_option_integer(&options, "kept", 0, 1, 65536)};
     *(struct limits *)lua_newuserdatauv(L, sizeof l, 0) = l;
     lua_rawsetp(L, LUA_REGISTRYINDEX, &limits_key);
     return 0;
 }
 
-WEIR_L_RAISES static void read_options(lua_State *L, struct weir_http_fetch_options *o)
+/* What it refers to is the table's, or stays on the stack. */
+WEIR_L_RAISES static void read_options(lua_State *L, struct weir_http_header *headers, struct weir_http_fetch_options *o)
 {
-    const struct weir_lua_script *script = weir_vm_of(L)->script;
-    check_names(L);
-    *o = (struct weir_http_fetch_options){.url = text_option(L, "url"),
-                                          .method = text_option(L, "method"),
-                                          .socket = text_option(L, "socket"),
-                                          .ca = path_option(L, "ca"),
-                                          .certificate = path_option(L, "certificate"),
-                                          .key = path_option(L, "key"),
-                                          .timeout_ns = time_option(L, "timeout", DEFAULT_TIMEOUT_NS),
-                                          .connect_timeout_ns = time_option(L, "connect_timeout", 0),
-                                          .idle_timeout_ns = time_option(L, "idle_timeout", 0),
-                                          .redirects = (unsigned)count_option(L, "redirects", DEFAULT_REDIRECTS),
-                                          .insecure = !bool_option(L, "verify", true),
-                                          .answer_streamed = bool_option(L, "stream", false),
-                                          .max_body = count_option(L, "max_body", script->memory / 4)};
+    static const char *const known[] = {"url",          "method",  "headers",   "body",   "body_size", "timeout", "connect_timeout",
+                                        "idle_timeout", "stream",  "redirects", "verify", "max_body",  "ca",      "socket",
+                                        "certificate",  "key",     NULL};
+    struct weir_api_options from = weir_api_options(L, OPTIONS, what, known);
+    *o = (struct weir_http_fetch_options){
+        .url = weir_api_option_text(&from, "url"),
+        .method = weir_api_option_text(&from, "method"),
+        .socket = weir_api_option_text(&from, "socket"),
+        .ca = weir_api_option_path(&from, "ca"),
+        .certificate = weir_api_option_path(&from, "certificate"),
+        .key = weir_api_option_path(&from, "key"),
+        .timeout_ns = weir_api_option_duration(&from, "timeout", DEFAULT_TIMEOUT_NS),
+        .connect_timeout_ns = weir_api_option_duration(&from, "connect_timeout", 0),
+        .idle_timeout_ns = weir_api_option_duration(&from, "idle_timeout", 0),
+        .redirects = (unsigned)weir_api_option_integer(&from, "redirects", DEFAULT_REDIRECTS, 0, 1000),
+        .insecure = !weir_api_option_bool(&from, "verify", true),
+        .answer_streamed = weir_api_option_bool(&from, "stream", false),
+        .max_body = weir_api_option_bytes(&from, "max_body", weir_vm_of(L)->limit / 4)};
     if (o->url == NULL)
         luaL_error(L, "weir.http.request: `url` is missing");
     if (o->method != NULL && !is_clean(o->method, strlen(o->method)))
         luaL_error(L, "weir.http.request: `method` has a line break in it");
-    read_body(L, o);
+    read_body(&from, o);
     take_limits(L, o);
+    o->header_count = read_headers(&from, headers);
+    o->headers = headers;
 }
 
 /* --- the answer --- */
@@ -337,6 +261,10 @@ WEIR_L_RAISES static void set_head(lua_State *L, const struct fetch_ud *u)
 
 WEIR_L_RAISES static int push_whole(lua_State *L, struct fetch_ud *u)
 {
+    if (!weir_vm_has_room(u->hold.vm, u->f->body.len + 2 * u->f->headers.len)) {
+        close_fetch(u);
+        return weir_vm_hold_push_refusal(L, what);
+    }
     lua_createtable(L, 0, 4);
     set_head(L, u);
     lua_pushlstring(L, u->f->body.data != NULL ? u->f->body.data : "", u->f->body.len);
@@ -370,16 +298,21 @@ WEIR_L_RAISES static int l_waited(lua_State *L, int status, lua_KContext ctx)
     return pump(L, u);
 }
 
-/* The body's function has given a chunk, or nil: the end. */
-WEIR_L_RAISES static void take_chunk(lua_State *L, struct fetch_ud *u)
+/* The body's function has given a chunk, or nil: the end. Pushes a failure if it can't be taken, and returns how much that is. */
+WEIR_L_RAISES static int take_chunk(lua_State *L, struct fetch_ud *u)
 {
     size_t len = 0;
+    int rc = WEIR_OK;
     if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING)
         luaL_error(L, "weir.http.request: the body's function must return a string or nil, it returned a %s", luaL_typename(L, -1));
     const char *chunk = lua_tolstring(L, -1, &len);
-    if (u->f != NULL && (chunk == NULL || len > 0) && weir_http_fetch_write(u->f, chunk, len, chunk == NULL) != WEIR_OK)
-        luaL_error(L, "weir.http.request: out of memory");
+    if (u->f != NULL && (chunk == NULL || len > 0))
+        rc = weir_http_fetch_write(u->f, chunk, len, chunk == NULL);
     lua_pop(L, 1);
+    if (rc == WEIR_OK)
+        return 0;
+    close_fetch(u);
+    return rc == WEIR_E_LIMIT ? weir_vm_hold_push_refusal(L, what) : weir_api_push_failure(L, "out of memory", "ENOMEM");
 }
 
 WEIR_L_RAISES static int l_chunk_came(lua_State *L, int status, lua_KContext ctx)
@@ -387,8 +320,8 @@ WEIR_L_RAISES static int l_chunk_came(lua_State *L, int status, lua_KContext ctx
     struct fetch_ud *u = lua_touserdata(L, FETCH);
     (void)status; /* always LUA_YIELD */
     (void)ctx;
-    take_chunk(L, u);
-    return pump(L, u);
+    int n = take_chunk(L, u);
+    return n != 0 ? n : pump(L, u);
 }
 
 /* What the script waits for, if it is there: pushes it, and returns how much; 0: it has to wait. */
@@ -397,9 +330,10 @@ WEIR_L_RAISES static int push_news(lua_State *L, struct fetch_ud *u)
     unsigned news = u->f->news;
     bool over = (news & WEIR_HTTP_FETCH_END) != 0;
     if (u->given && u->f->body.len > 0) {
-        lua_pushlstring(L, u->f->body.data, u->f->body.len);
-        weir_http_fetch_consume(u->f);
-        return 1;
+        int n = weir_vm_hold_push_text(L, "answer:read", &u->f->body); /* refused: it is there still */
+        if (n == 1)
+            weir_http_fetch_consume(u->f);
+        return n;
     }
     if (u->streamed && !u->given && (news & WEIR_HTTP_FETCH_HEAD) != 0)
         return push_stream(L, u);
@@ -420,14 +354,12 @@ WEIR_L_RAISES static int push_news(lua_State *L, struct fetch_ud *u)
 WEIR_L_RAISES static int pump(lua_State *L, struct fetch_ud *u)
 {
     for (;;) {
-        if (u->f == NULL) { /* read to its end; or closed: by a script, or with the call that waited for it */
+        if (u->f == NULL && u->ended) { /* read to its end */
             lua_pushnil(L);
-            if (u->ended)
-                return 1;
-            lua_pushliteral(L, "the answer was closed");
-            lua_pushliteral(L, "ECANCELED");
-            return 3;
+            return 1;
         }
+        if (u->f == NULL) /* closed: by a script, or with the call that waited for it */
+            return weir_api_push_failure(L, "the answer was closed", "ECANCELED");
         int n = push_news(L, u);
         if (n != 0)
             return n;
@@ -435,7 +367,9 @@ WEIR_L_RAISES static int pump(lua_State *L, struct fetch_ud *u)
             return wait_for(L, u, l_waited);
         lua_getiuservalue(L, FETCH, BODY_FUNCTION);
         lua_callk(L, 0, 1, 0, l_chunk_came);
-        take_chunk(L, u);
+        n = take_chunk(L, u);
+        if (n != 0)
+            return n;
     }
 }
 
@@ -459,15 +393,14 @@ WEIR_L_RAISES static int l_request(lua_State *L)
     u->object.close = close_object;
     weir_list_init(&u->object.node);
     luaL_setmetatable(L, "weir.http.fetch");
-    read_options(L, &o);
-    o.header_count = read_headers(L, headers);
-    o.headers = headers;
+    read_options(L, headers, &o);
     u->streamed = o.answer_streamed;
-    if (weir_http_fetch_open(call->vm->seat->worker, &o, on_progress, u, &u->f, &err) != WEIR_OK) {
-        lua_pushnil(L);
-        lua_pushstring(L, err.text);
-        lua_pushliteral(L, "ENOMEM");
-        return 3;
+    weir_vm_hold_begin(&u->hold, call->vm);
+    o.holder = &u->hold.holder;
+    int rc = weir_http_fetch_open(call->vm->seat->worker, &o, on_progress, u, &u->f, &err);
+    if (rc != WEIR_OK) {
+        weir_vm_unhold(&u->hold);
+        return rc == WEIR_E_LIMIT ? weir_vm_hold_push_refusal(L, what) : weir_api_push_failure(L, err.text, "ENOMEM");
     }
     weir_list_append(&call->vm->objects, &u->object.node);
     lua_settop(L, FETCH);
@@ -478,13 +411,13 @@ WEIR_L_RAISES static int l_request(lua_State *L)
 /* --- reading a streamed answer --- */
 
 /* The fetch of the answer at 1, which is put in its place. */
-WEIR_L_RAISES static struct fetch_ud *check_answer(lua_State *L, const char *what)
+WEIR_L_RAISES static struct fetch_ud *check_answer(lua_State *L, const char *method)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_rawgeti(L, 1, 1);
     struct fetch_ud *u = luaL_testudata(L, -1, "weir.http.fetch");
     if (u == NULL)
-        luaL_error(L, "%s: this answer is not streamed (ask for it with `stream = true`)", what);
+        luaL_error(L, "%s: this answer is not streamed (ask for it with `stream = true`)", method);
     lua_replace(L, 1);
     lua_settop(L, 1);
     return u;

@@ -19,8 +19,7 @@
 
 static const char handle_meta[] = "weir.shared", box_meta[] = "weir.shared.box";
 
-enum { BUFFER_KEEP = 64 * 1024 }; /* a VM's buffer larger than this is given back */
-enum { BOX = 1 };                 /* the upvalue of every method */
+enum { BOX = 1 }; /* the upvalue of every method */
 
 /* --- What the parts have in common --- */
 
@@ -108,13 +107,6 @@ WEIR_L_RAISES int weir_shared_ud_refuse(lua_State *L, const char *why)
     return 2;
 }
 
-static void shrink_buffer(struct weir_vm *vm)
-{
-    vm->buffer.len = 0;
-    if (vm->buffer.cap > BUFFER_KEEP)
-        weir_vm_buffer_free(&vm->buffer);
-}
-
 WEIR_L_RAISES bool weir_shared_ud_encode(lua_State *L, int idx, const char *what, struct weir_value_box *box)
 {
     struct weir_vm *vm = weir_vm_of(L);
@@ -124,7 +116,7 @@ WEIR_L_RAISES bool weir_shared_ud_encode(lua_State *L, int idx, const char *what
     if (enc.request != NULL)
         luaL_error(L, "%s: a request can't be kept in a shared table", what);
     bool taken = weir_convert_take(vm, &enc, &box->value);
-    shrink_buffer(vm);
+    weir_vm_buffer_shrink(&vm->buffer);
     return taken;
 }
 

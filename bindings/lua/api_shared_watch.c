@@ -1,9 +1,9 @@
 /* t:watch(key [, timeout [, known]]): the call is suspended until the key is written, deleted or expires.
  *
  *   begin ──> suspended ──(told: written)──> continues with the value that is there then
- *                 │  └──(told: another time to live)──> begins again
- *                 └──(timer)── timeout: ends the watch, continues │ the entry is due: looking at it takes it
- * out, which tells
+ *                 │  ├──(told: another time to live)──> the timer is set anew
+ *                 │  └──(timer: the entry is due)──> looking at it takes it out, which tells
+ *                 └──(timer: timeout)──> ends the watch, continues
  *
  * A call that is cancelled while the message is on its way is an orphan until it comes. */
 #include <lauxlib.h>
@@ -57,12 +57,8 @@ static void finish(struct waiting *w)
 }
 
 /* A timer that can't be set for lack of memory ends the wait early, as if something had changed. */
-static void begin_again(struct waiting *w)
+static void go_on(struct waiting *w, uint64_t expires_ns)
 {
-    struct weir_value now;
-    uint64_t expires_ns;
-    weir_shared_watch_begin(w->watch, &now, &expires_ns);
-    weir_value_unref(now);
     if (!set_timer(w, expires_ns) && weir_shared_watch_end(w->watch))
         finish(w);
 }
@@ -71,12 +67,15 @@ static void on_change(struct weir_message *m)
 {
     struct weir_shared_watch *watch = WEIR_LIST_ENTRY(m, struct weir_shared_watch, changed);
     struct waiting *w = watch->arg;
-    if (w->cancelled) {
+    uint64_t expires_ns;
+    bool written = weir_shared_watch_heard(watch, &expires_ns);
+    if (!w->cancelled) {
+        if (written)
+            finish(w);
+        else
+            go_on(w, expires_ns);
+    } else if (weir_shared_watch_end(watch)) { /* else another one is on its way already */
         free_waiting(w);
-    } else if (watch->written) {
-        finish(w);
-    } else {
-        begin_again(w);
     }
 }
 
@@ -93,8 +92,7 @@ static void on_timer(struct weir_timer *timer)
         finish(w);
     } else if (weir_shared_table_ttl(watch->table, &key, &left) ==
                WEIR_OK) { /* else it has expired, and we are told */
-        if (!set_timer(w, left == 0 ? 0 : now + left) && weir_shared_watch_end(watch))
-            finish(w);
+        go_on(w, left == 0 ? 0 : now + left);
     }
 }
 

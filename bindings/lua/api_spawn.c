@@ -5,16 +5,20 @@
 #include "core/seat.h"
 #include "io/process.h"
 #include "lua/api.h"
+#include "lua/api_options.h"
 #include "lua/call.h"
 #include "lua/script.h"
+#include "lua/vm_hold.h"
 
 enum { OPTIONS = 1, HANDLE = 2, WORDS_MAX = 1024 };
 
-static const lua_Integer DEFAULT_OUTPUT = 1 << 20;
+static const size_t DEFAULT_OUTPUT = 1 << 20;
+static const char what[] = "weir.spawn";
 
 struct spawn_ud {
     struct weir_process *p; /* NULL: none runs */
     struct weir_wait wait;
+    struct weir_vm_hold hold; /* of its input and output */
 };
 
 static void end_process(struct spawn_ud *u)
@@ -22,6 +26,7 @@ static void end_process(struct spawn_ud *u)
     struct weir_process *p = u->p;
     u->p = NULL;
     weir_process_close(p);
+    weir_vm_unhold(&u->hold);
 }
 
 static bool stop_waiting(struct weir_wait *wait)
@@ -44,49 +49,24 @@ WEIR_L_RAISES static int l_gc(lua_State *L)
 
 /* --- options --- */
 
-WEIR_L_RAISES static void check_names(lua_State *L)
-{
-    static const char *const known[] = {"cmd", "args", "stdin", "env", "cwd", "timeout", "max_output"};
-    lua_pushnil(L);
-    while (lua_next(L, OPTIONS)) {
-        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
-        bool found = false;
-        for (size_t i = 0; i < sizeof known / sizeof known[0] && !found; i++)
-            found = strcmp(known[i], name) == 0;
-        if (!found)
-            luaL_error(L, "weir.spawn: there is no option '%s'", name);
-        lua_pop(L, 1);
-    }
-}
-
 /* The text at `idx`, which must be free of NUL bytes. */
-WEIR_L_RAISES static const char *check_word(lua_State *L, int idx, const char *what)
+WEIR_L_RAISES static const char *check_word(lua_State *L, int idx, const char *which)
 {
     size_t len;
     if (lua_type(L, idx) != LUA_TSTRING)
-        luaL_error(L, "weir.spawn: %s must be a string, it is a %s", what, luaL_typename(L, idx));
+        luaL_error(L, "weir.spawn: %s must be a string, it is a %s", which, luaL_typename(L, idx));
     const char *s = lua_tolstring(L, idx, &len);
     if (strlen(s) != len)
-        luaL_error(L, "weir.spawn: %s has a NUL byte in it", what);
-    return s;
-}
-
-WEIR_L_RAISES static const char *text_option(lua_State *L, const char *name)
-{
-    char what[32];
-    const char *s = NULL;
-    snprintf(what, sizeof what, "`%s`", name);
-    if (weir_api_push_option(L, OPTIONS, name) != LUA_TNIL)
-        s = check_word(L, -1, what); /* the table keeps it */
-    lua_pop(L, 1);
+        luaL_error(L, "weir.spawn: %s has a NUL byte in it", which);
     return s;
 }
 
 /* argv, in memory of the VM: the userdata stays on the stack; the strings are the table's. */
-WEIR_L_RAISES static char **push_words(lua_State *L, const char *cmd)
+WEIR_L_RAISES static char **push_words(const struct weir_api_options *options, const char *cmd)
 {
+    lua_State *L = options->L;
     lua_Integer n = 0;
-    int type = weir_api_push_option(L, OPTIONS, "args");
+    int type = weir_api_option_push(options, "args");
     if (type == LUA_TTABLE)
         n = (lua_Integer)lua_rawlen(L, -1);
     else if (type != LUA_TNIL)
@@ -105,10 +85,11 @@ WEIR_L_RAISES static char **push_words(lua_State *L, const char *cmd)
 }
 
 /* NAME=value texts in a table that stays on the stack, and the list of them. NULL: the host's. */
-WEIR_L_RAISES static char **push_env(lua_State *L)
+WEIR_L_RAISES static char **push_env(const struct weir_api_options *options)
 {
+    lua_State *L = options->L;
     lua_Integer n = 0;
-    int type = weir_api_push_option(L, OPTIONS, "env");
+    int type = weir_api_option_push(options, "env");
     if (type == LUA_TNIL)
         return NULL;
     if (type != LUA_TTABLE)
@@ -140,29 +121,22 @@ WEIR_L_RAISES static char **push_env(lua_State *L)
 /* What it refers to stays on the stack. */
 WEIR_L_RAISES static void read_options(lua_State *L, struct weir_process_options *o)
 {
-    int is_integer = 1;
-    lua_Integer max = DEFAULT_OUTPUT;
-    check_names(L);
-    const char *cmd = text_option(L, "cmd"), *cwd = text_option(L, "cwd");
+    static const char *const known[] = {"cmd", "args", "stdin", "env", "cwd", "timeout", "max_output", NULL};
+    struct weir_api_options options = weir_api_options(L, OPTIONS, what, known);
+    const char *cmd = weir_api_option_text(&options, "cmd"), *cwd = weir_api_option_path(&options, "cwd");
     if (cmd == NULL || cmd[0] == '\0')
         luaL_error(L, "weir.spawn: `cmd` is missing");
-    *o = (struct weir_process_options){.argv = NULL};
-    o->cwd = cwd != NULL ? weir_api_push_path(L, cwd) : weir_vm_of(L)->script->folder;
-    if (weir_api_push_option(L, OPTIONS, "timeout") != LUA_TNIL)
-        o->timeout_ns = weir_api_check_seconds(L, -1, "weir.spawn: `timeout`");
-    if (weir_api_push_option(L, OPTIONS, "max_output") != LUA_TNIL)
-        max = lua_tointegerx(L, -1, &is_integer);
-    if (!is_integer || max < 0)
-        luaL_error(L, "weir.spawn: `max_output` must be an integer, at least 0");
-    o->max_output = (size_t)max;
-    int type = weir_api_push_option(L, OPTIONS, "stdin");
+    *o = (struct weir_process_options){.cwd = cwd != NULL ? cwd : weir_vm_of(L)->script->folder,
+                                       .timeout_ns = weir_api_option_duration(&options, "timeout", 0),
+                                       .max_output = weir_api_option_bytes(&options, "max_output", DEFAULT_OUTPUT)};
+    int type = weir_api_option_push(&options, "stdin");
     if (type == LUA_TSTRING)
-        o->input = lua_tolstring(L, -1, &o->input_len);
+        o->input = lua_tolstring(L, -1, &o->input_len); /* the table keeps it */
     else if (type != LUA_TNIL)
         luaL_error(L, "weir.spawn: `stdin` must be a string, it is a %s", luaL_typename(L, -1));
-    lua_pop(L, 3);
-    o->argv = push_words(L, cmd);
-    o->env = push_env(L);
+    lua_pop(L, 1);
+    o->argv = push_words(&options, cmd);
+    o->env = push_env(&options);
 }
 
 /* --- running it --- */
@@ -173,12 +147,15 @@ WEIR_L_RAISES static void set_text(lua_State *L, const char *name, const struct 
     lua_setfield(L, -2, name);
 }
 
-WEIR_L_RAISES static int push_failure(lua_State *L, const char *text, const char *code)
+WEIR_L_RAISES static int push_failure(lua_State *L, const struct spawn_ud *u)
 {
-    lua_pushnil(L);
-    lua_pushstring(L, text);
-    lua_pushstring(L, code);
-    return 3;
+    const char *code = u->p->code;
+    if (strcmp(code, "ENOMEM") == 0 && u->hold.refused)
+        return weir_vm_hold_push_refusal(L, what);
+    const char *why = strcmp(code, "TIMEOUT") == 0     ? "it took too long and was ended"
+                      : strcmp(code, "TOO_LARGE") == 0 ? "it wrote more than max_output and was ended"
+                                                       : "out of memory";
+    return weir_api_push_failure(L, why, code);
 }
 
 WEIR_L_RAISES static int l_ended(lua_State *L, int status, lua_KContext ctx)
@@ -187,11 +164,8 @@ WEIR_L_RAISES static int l_ended(lua_State *L, int status, lua_KContext ctx)
     (void)ctx;
     struct spawn_ud *u = lua_touserdata(L, HANDLE);
     const struct weir_process *p = u->p;
-    if (p->code != NULL) {
-        const char *why = strcmp(p->code, "TIMEOUT") == 0     ? "it took too long and was ended"
-                          : strcmp(p->code, "TOO_LARGE") == 0 ? "it wrote more than max_output and was ended"
-                                                              : "out of memory";
-        int n = push_failure(L, why, p->code);
+    if (p->code != NULL || !weir_vm_has_room(weir_vm_of(L), p->output.len + p->errors.len)) {
+        int n = p->code != NULL ? push_failure(L, u) : weir_vm_hold_push_refusal(L, what);
         end_process(u);
         return n;
     }
@@ -222,11 +196,16 @@ WEIR_L_RAISES static int l_spawn(lua_State *L)
         return luaL_error(L, "weir.spawn: expected a table of options, got %s", luaL_typename(L, 1));
     lua_settop(L, 1);
     struct spawn_ud *u = lua_newuserdatauv(L, sizeof *u, 0);
-    u->p = NULL;
+    *u = (struct spawn_ud){.p = NULL};
     luaL_setmetatable(L, "weir.process");
     read_options(L, &o);
-    if (weir_process_start(vm->seat->worker, &o, on_done, u, &u->p, &code, &err) != WEIR_OK)
-        return push_failure(L, err.text, code);
+    weir_vm_hold_begin(&u->hold, vm);
+    o.holder = &u->hold.holder;
+    int rc = weir_process_start(vm->seat->worker, &o, on_done, u, &u->p, &code, &err);
+    if (rc != WEIR_OK) {
+        weir_vm_unhold(&u->hold);
+        return rc == WEIR_E_LIMIT ? weir_vm_hold_push_refusal(L, what) : weir_api_push_failure(L, err.text, code);
+    }
     lua_settop(L, HANDLE);
     u->wait.cancel = stop_waiting;
     return weir_call_suspend(L, &u->wait, l_ended);

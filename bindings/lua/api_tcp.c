@@ -1,19 +1,19 @@
-/* weir.tcp.connect and its connections (io/tcp_stream.h), weir.dns.resolve. Connections belong to the VM: whatever call has the handle may use
+/* weir.tcp.connect and its connections (io/tcp_stream.h). Connections belong to the VM: whatever call has the handle may use
  * it, one reader and one writer at a time. Failures of the world are nil, message, code. */
 #include <lauxlib.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/mem.h"
 #include "config/address.h"
 #include "core/seat.h"
 #include "io/tcp_stream.h"
 #include "io/tls.h"
 #include "lua/api.h"
+#include "lua/api_options.h"
+#include "lua/api_tls.h"
 #include "lua/call.h"
-#include "lua/script.h"
+#include "lua/vm_hold.h"
 
 static const uint64_t CONNECT_TIMEOUT_NS = 10 * WEIR_NS_PER_S;
 
@@ -28,7 +28,9 @@ struct waiter {
 
 struct stream_ud {
     struct weir_tcp_stream *s;    /* NULL: closed */
+    struct weir_tls_client *tls;  /* what it is to connect with; a reference */
     struct weir_vm_object object; /* listed while `s` is open */
+    struct weir_vm_hold hold;     /* of what it has received and is to send */
     struct weir_vm *vm;
     struct waiter reader, writer; /* the reader also waits for the connection to be made */
     size_t wanted;                /* what the reader waits for: WANT_LINE, WANT_SOME, or so many bytes */
@@ -46,6 +48,9 @@ static void close_stream(struct stream_ud *u)
     u->s = NULL;
     weir_list_remove(&u->object.node);
     weir_tcp_stream_close(s);
+    weir_vm_unhold(&u->hold);
+    weir_tls_client_unref(u->tls);
+    u->tls = NULL;
 }
 
 static void close_object(struct weir_vm_object *o)
@@ -127,72 +132,9 @@ static void on_progress(struct weir_tcp_stream *s)
         go_on(u, &u->writer);
 }
 
-WEIR_L_RAISES static int push_failure(lua_State *L, const char *text, const char *code)
-{
-    lua_pushnil(L);
-    lua_pushstring(L, text);
-    lua_pushstring(L, code);
-    return 3;
-}
-
 WEIR_L_RAISES static int push_stream_failure(lua_State *L, const struct stream_ud *u)
 {
-    return push_failure(L, u->s->why, u->s->code);
-}
-
-/* --- TLS contexts, kept by the VM under what was asked for --- */
-
-WEIR_L_RAISES static int l_tls_gc(lua_State *L)
-{
-    struct weir_tls_client **client = lua_touserdata(L, 1);
-    weir_tls_client_unref(*client);
-    *client = NULL;
-    return 0;
-}
-
-WEIR_L_RAISES static const char *tls_text(lua_State *L, int idx, const char *name)
-{
-    if (!lua_istable(L, idx))
-        return NULL;
-    int type = weir_api_push_option(L, idx, name);
-    if (type != LUA_TNIL && type != LUA_TSTRING)
-        luaL_error(L, "weir.tcp.connect: tls.%s must be a string, it is a %s", name, luaL_typename(L, -1));
-    const char *s = lua_tostring(L, -1); /* the table keeps it */
-    lua_pop(L, 1);
-    return s;
-}
-
-/* The path stays on the stack. */
-WEIR_L_RAISES static const char *tls_path(lua_State *L, int idx, const char *name)
-{
-    const char *path = tls_text(L, idx, name);
-    return path != NULL ? weir_api_push_path(L, path) : NULL;
-}
-
-/* The context for the value of `tls` at `idx`; NULL with nil, message, code pushed. */
-WEIR_L_RAISES static struct weir_tls_client *find_tls(lua_State *L, int idx)
-{
-    struct weir_tls_client_settings settings = {
-        .ca = tls_path(L, idx, "ca"), .certificate = tls_path(L, idx, "certificate"), .key = tls_path(L, idx, "key")};
-    if (lua_istable(L, idx) && weir_api_push_option(L, idx, "verify") == LUA_TBOOLEAN)
-        settings.insecure = !lua_toboolean(L, -1);
-    luaL_getsubtable(L, LUA_REGISTRYINDEX, "weir.tls.clients");
-    lua_pushfstring(L, "%s\n%s\n%s\n%d", settings.ca != NULL ? settings.ca : "", settings.certificate != NULL ? settings.certificate : "",
-                    settings.key != NULL ? settings.key : "", (int)settings.insecure);
-    lua_pushvalue(L, -1);
-    if (lua_rawget(L, -3) == LUA_TUSERDATA)
-        return *(struct weir_tls_client **)lua_touserdata(L, -1);
-    lua_pop(L, 1);
-    struct weir_err err;
-    struct weir_tls_client **client = lua_newuserdatauv(L, sizeof(struct weir_tls_client *), 0);
-    *client = NULL;
-    luaL_setmetatable(L, "weir.tls.client");
-    if (weir_tls_client_open(&settings, client, &err) != WEIR_OK) {
-        push_failure(L, err.text, "TLS_CONFIG");
-        return NULL;
-    }
-    lua_rawset(L, -3);
-    return *client;
+    return weir_api_push_failure(L, u->s->why, u->s->code);
 }
 
 /* --- connect --- */
@@ -204,7 +146,7 @@ WEIR_L_RAISES static int connected(lua_State *L, struct stream_ud *u)
         return 1; /* the handle is at the top */
     }
     int n = u->s->state == WEIR_TCP_STREAM_FAILED ? push_stream_failure(L, u)
-                                                  : push_failure(L, "the TLS handshake took too long", "TIMEOUT");
+                                                  : weir_api_push_failure(L, "the TLS handshake took too long", "TIMEOUT");
     close_stream(u);
     return n;
 }
@@ -231,41 +173,39 @@ WEIR_L_RAISES static void read_address(lua_State *L, struct weir_address *to)
         luaL_error(L, "weir.tcp.connect: %s", err.text);
 }
 
+WEIR_L_RAISES static struct stream_ud *push_stream(lua_State *L, struct weir_vm *vm)
+{
+    struct stream_ud *u = lua_newuserdatauv(L, sizeof *u, 0);
+    *u = (struct stream_ud){.vm = vm, .object.close = close_object};
+    weir_list_init(&u->object.node);
+    luaL_setmetatable(L, "weir.tcp");
+    return u;
+}
+
 /* weir.tcp.connect(address | host, port [, {timeout=, tls=}]) -> connection | nil, message, code */
 WEIR_L_RAISES static int l_connect(lua_State *L)
 {
+    static const char *const known[] = {"timeout", "tls", NULL};
     struct weir_call *call = weir_call_running(L, "weir.tcp.connect");
     struct weir_worker *w = call->vm->seat->worker;
     struct weir_address to;
     struct weir_err err;
-    uint64_t timeout = CONNECT_TIMEOUT_NS;
-    const char *name = NULL;
-    struct weir_tls_client *tls = NULL;
     weir_call_check_can_wait(L, "weir.tcp.connect");
     read_address(L, &to);
-    int options = lua_isinteger(L, 2) ? 3 : 2;
-    lua_settop(L, options);
-    if (lua_istable(L, options)) {
-        if (weir_api_push_option(L, options, "timeout") != LUA_TNIL)
-            timeout = weir_api_check_seconds(L, -1, "weir.tcp.connect: `timeout`");
-        if (weir_api_push_option(L, options, "tls") != LUA_TNIL && lua_toboolean(L, -1)) {
-            int at = lua_gettop(L);
-            name = tls_text(L, at, "name");
-            tls = find_tls(L, at);
-            if (tls == NULL)
-                return 3;
-            name = name != NULL ? name : to.host;
-        }
-    } else if (!lua_isnil(L, options)) {
-        return luaL_error(L, "weir.tcp.connect: the options must be a table, they are a %s", luaL_typename(L, options));
-    }
-    struct stream_ud *u = lua_newuserdatauv(L, sizeof *u, 0);
-    *u = (struct stream_ud){.vm = call->vm, .object.close = close_object};
-    weir_list_init(&u->object.node);
-    luaL_setmetatable(L, "weir.tcp");
-    if (weir_tcp_stream_open(w, &to, tls, name, timeout, on_progress, u, &u->s, &err) != WEIR_OK)
-        return push_failure(L, err.text, "EINVAL");
+    int last = lua_isinteger(L, 2) ? 3 : 2;
+    lua_settop(L, last);
+    struct weir_api_options options = weir_api_options(L, last, "weir.tcp.connect", known);
+    uint64_t timeout = weir_api_option_duration(&options, "timeout", CONNECT_TIMEOUT_NS);
+    struct weir_api_tls tls = weir_api_tls_option(&options);
+    struct stream_ud *u = push_stream(L, call->vm);
+    if (tls.wanted && (u->tls = weir_api_tls_find(L, &tls)) == NULL)
+        return weir_api_tls_load(L, &tls, last, l_connect); /* and then from the beginning */
+    const char *name = !tls.wanted ? NULL : tls.name != NULL ? tls.name : to.host;
+    if (weir_tcp_stream_open(w, &to, u->tls, name, timeout, on_progress, u, &u->s, &err) != WEIR_OK)
+        return weir_api_push_failure(L, err.text, "EINVAL");
     weir_list_append(&call->vm->objects, &u->object.node);
+    weir_vm_hold_begin(&u->hold, call->vm);
+    u->s->holder = &u->hold.holder;
     u->wanted = WANT_SOME;
     return wait_for(L, u, &u->reader, weir_worker_now(w) + timeout + WEIR_NS_PER_MS, l_connected);
 }
@@ -304,7 +244,7 @@ static bool reader_can_go_on(struct stream_ud *u)
     bool there = is_there(u, &len);
     u->seen = there ? seen : u->seen;
     bool connecting = s->in.len == 0 && !s->eof && s->state == WEIR_TCP_STREAM_UP && !u->connected;
-    return there || connecting || s->eof || s->state == WEIR_TCP_STREAM_FAILED || s->in.len >= s->ahead_max;
+    return there || connecting || s->eof || s->refused || s->state == WEIR_TCP_STREAM_FAILED || s->in.len >= s->ahead_max;
 }
 
 WEIR_L_RAISES static int read_on(lua_State *L, struct stream_ud *u, uint64_t until);
@@ -316,15 +256,17 @@ WEIR_L_RAISES static int l_read_on(lua_State *L, int status, lua_KContext ctx)
     struct stream_ud *u = lua_touserdata(L, 1);
     u->reader.held.call = NULL;
     if (u->s == NULL)
-        return push_failure(L, "the connection was closed", "ECANCELED");
+        return weir_api_push_failure(L, "the connection was closed", "ECANCELED");
     if (u->reader.timed_out)
-        return push_failure(L, "nothing came in time", "TIMEOUT");
+        return weir_api_push_failure(L, "nothing came in time", "TIMEOUT");
     return read_on(L, u, u->reader.until_ns);
 }
 
 WEIR_L_RAISES static int give(lua_State *L, struct stream_ud *u, size_t len)
 {
     size_t shown = len;
+    if (!weir_vm_has_room(u->vm, len))
+        return weir_vm_hold_push_refusal(L, "conn:read");
     if (u->wanted == WANT_LINE && shown > 0 && u->s->in.data[shown - 1] == '\n')
         shown -= shown > 1 && u->s->in.data[shown - 2] == '\r' ? 2 : 1;
     lua_pushlstring(L, len > 0 ? u->s->in.data : "", shown);
@@ -346,11 +288,13 @@ WEIR_L_RAISES static int read_on(lua_State *L, struct stream_ud *u, uint64_t unt
     if (s->eof && !s->truncated && u->wanted == WANT_LINE && s->in.len > 0)
         return give(L, u, s->in.len);
     if (s->eof && (s->truncated || s->in.len > 0))
-        return push_failure(L, "the peer ended in the middle", "TRUNCATED");
+        return weir_api_push_failure(L, "the peer ended in the middle", "TRUNCATED");
     if (s->eof)
-        return push_failure(L, "the peer has ended", "EOF");
+        return weir_api_push_failure(L, "the peer has ended", "EOF");
+    if (s->refused)
+        return weir_vm_hold_push_refusal(L, "conn:read");
     if (u->wanted == WANT_LINE && s->in.len >= s->ahead_max)
-        return push_failure(L, "the line is longer than 64 KiB", "TOO_LARGE");
+        return weir_api_push_failure(L, "the line is longer than 64 KiB", "TOO_LARGE");
     return wait_for(L, u, &u->reader, until, l_read_on);
 }
 
@@ -368,7 +312,7 @@ WEIR_L_RAISES static int l_read(lua_State *L)
     struct stream_ud *u = check_stream(L, "conn:read");
     struct weir_call *call = weir_call_running(L, "conn:read");
     if (u->s == NULL)
-        return push_failure(L, "the connection was closed", "ECANCELED");
+        return weir_api_push_failure(L, "the connection was closed", "ECANCELED");
     if (weir_call_is_held(&u->reader.held))
         return luaL_error(L, "conn:read: another call reads from this connection");
     lua_settop(L, 3);
@@ -379,7 +323,6 @@ WEIR_L_RAISES static int l_read(lua_State *L)
         u->wanted = (size_t)lua_tointeger(L, 2);
         if (u->wanted > u->s->ahead_max)
             u->s->ahead_max = u->wanted;
-        weir_tcp_stream_read_on(u->s);
     } else if (lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "line") == 0) {
         u->wanted = WANT_LINE;
     } else {
@@ -387,6 +330,8 @@ WEIR_L_RAISES static int l_read(lua_State *L)
     }
     uint64_t until = lua_isnil(L, 3) ? 0 : weir_worker_now(call->vm->seat->worker) + weir_api_check_seconds(L, 3, "conn:read: the timeout");
     weir_call_check_can_wait(L, "conn:read");
+    if (u->s->refused || u->s->ahead_max > WEIR_TCP_STREAM_AHEAD_MAX) /* there may be room again; a long piece is wanted whole */
+        weir_tcp_stream_read_on(u->s);
     return read_on(L, u, until);
 }
 
@@ -395,7 +340,7 @@ WEIR_L_RAISES static int l_read(lua_State *L)
 WEIR_L_RAISES static int write_result(lua_State *L, struct stream_ud *u)
 {
     if (u->s == NULL)
-        return push_failure(L, "the connection was closed", "ECANCELED");
+        return weir_api_push_failure(L, "the connection was closed", "ECANCELED");
     if (u->s->state == WEIR_TCP_STREAM_FAILED)
         return push_stream_failure(L, u);
     lua_pushboolean(L, 1);
@@ -424,8 +369,8 @@ WEIR_L_RAISES static int l_write(lua_State *L)
     if (weir_call_is_held(&u->writer.held))
         return luaL_error(L, "conn:write: another call writes to this connection");
     weir_call_check_can_wait(L, "conn:write");
-    if (weir_tcp_stream_write(u->s, data, len) == WEIR_E_NOMEM)
-        return luaL_error(L, "conn:write: out of memory");
+    if (weir_tcp_stream_write(u->s, data, len) == WEIR_E_LIMIT)
+        return weir_vm_hold_push_refusal(L, "conn:write");
     if (u->s->state == WEIR_TCP_STREAM_FAILED || u->s->out.len < WEIR_TCP_STREAM_BEHIND_MAX)
         return write_result(L, u);
     return wait_for(L, u, &u->writer, 0, l_written);
@@ -454,132 +399,22 @@ WEIR_L_RAISES static int l_gc(lua_State *L)
     return 0;
 }
 
-/* --- weir.dns --- */
-
-/* A look-up; it frees itself when the loop has let go of it. */
-struct lookup {
-    uv_getaddrinfo_t request;
-    struct weir_wait wait;
-    struct addrinfo *found;
-    int status;
-    struct lookup **box; /* the userdata; NULL: nobody waits any more */
-};
-
-static void free_lookup(struct lookup *l)
-{
-    uv_freeaddrinfo(l->found);
-    weir_free(l);
-}
-
-static bool stop_looking(struct weir_wait *wait)
-{
-    struct lookup *l = WEIR_LIST_ENTRY(wait, struct lookup, wait);
-    *l->box = NULL;
-    l->box = NULL;
-    (void)uv_cancel((uv_req_t *)&l->request); /* one that runs already can't be */
-    return true;
-}
-
-static void on_found(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
-{
-    struct lookup *l = request->data;
-    l->status = status;
-    l->found = found;
-    if (l->box == NULL)
-        free_lookup(l);
-    else
-        weir_call_continue(l->wait.call);
-}
-
-WEIR_L_RAISES static void push_addresses(lua_State *L, const struct addrinfo *found)
-{
-    lua_Integer n = 0;
-    char text[INET6_ADDRSTRLEN + 32];
-    lua_newtable(L);
-    for (; found != NULL; found = found->ai_next) {
-        if (getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST) != 0)
-            continue;
-        lua_pushstring(L, text);
-        lua_rawseti(L, -2, ++n);
-    }
-}
-
-/* The look-up's box is at the top, as when the call was suspended. */
-WEIR_L_RAISES static int l_found(lua_State *L, int status, lua_KContext ctx)
-{
-    (void)status;
-    (void)ctx;
-    struct lookup **box = lua_touserdata(L, -1), *l = *box;
-    if (l->status != 0)
-        return push_failure(L, uv_strerror(l->status), l->status == UV_EAI_NONAME || l->status == UV_EAI_NODATA || l->status == UV_EAI_AGAIN ? "ENOTFOUND" : uv_err_name(l->status));
-    push_addresses(L, l->found);
-    return 1;
-}
-
-WEIR_L_RAISES static int l_lookup_gc(lua_State *L)
-{
-    struct lookup **box = lua_touserdata(L, 1);
-    if (*box != NULL) /* it has ended: while it runs, the call that waits keeps the box */
-        free_lookup(*box);
-    *box = NULL;
-    return 0;
-}
-
-/* weir.dns.resolve(name [, "ipv4" | "ipv6"]) -> {address, …} | nil, message, code */
-WEIR_L_RAISES static int l_resolve(lua_State *L)
-{
-    static const char *const families[] = {"any", "ipv4", "ipv6", NULL};
-    static const int values[] = {AF_UNSPEC, AF_INET, AF_INET6};
-    struct weir_call *call = weir_call_running(L, "weir.dns.resolve");
-    const char *name = weir_api_check_string(L, 1, "weir.dns.resolve: the name");
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = values[luaL_checkoption(L, 2, "any", families)]};
-    weir_call_check_can_wait(L, "weir.dns.resolve");
-    struct lookup **box = lua_newuserdatauv(L, sizeof(struct lookup *), 0);
-    *box = NULL;
-    luaL_setmetatable(L, "weir.dns.lookup");
-    struct lookup *l = *box = weir_calloc(1, sizeof *l);
-    if (l == NULL)
-        return luaL_error(L, "weir.dns.resolve: out of memory");
-    l->request.data = l;
-    l->box = box;
-    int rc = uv_getaddrinfo(&call->vm->seat->worker->loop, &l->request, on_found, name, NULL, &hints);
-    if (rc != 0)
-        return push_failure(L, uv_strerror(rc), uv_err_name(rc));
-    l->wait.cancel = stop_looking;
-    return weir_call_suspend(L, &l->wait, l_found);
-}
-
-/* --- the tables --- */
-
-WEIR_L_RAISES static void make_class(lua_State *L, const char *name, lua_CFunction gc, const luaL_Reg *methods)
-{
-    luaL_newmetatable(L, name);
-    lua_pushcfunction(L, gc);
-    lua_setfield(L, -2, "__gc");
-    if (methods != NULL) {
-        lua_newtable(L);
-        luaL_setfuncs(L, methods, 0);
-        lua_setfield(L, -2, "__index");
-        lua_pushcfunction(L, gc);
-        lua_setfield(L, -2, "__close");
-    }
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);
-}
+/* --- the table --- */
 
 WEIR_L_RAISES void weir_api_tcp_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"read", l_read}, {"write", l_write}, {"shutdown", l_shutdown}, {"close", l_close}, {NULL, NULL}};
-    make_class(L, "weir.tcp", l_gc, methods);
-    make_class(L, "weir.tls.client", l_tls_gc, NULL);
-    make_class(L, "weir.dns.lookup", l_lookup_gc, NULL);
+    static const luaL_Reg meta[] = {{"__gc", l_gc}, {"__close", l_gc}, {NULL, NULL}};
+    luaL_newmetatable(L, "weir.tcp");
+    luaL_setfuncs(L, meta, 0);
+    luaL_newlib(L, methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+    weir_api_tls_open(L);
     lua_createtable(L, 0, 1);
     lua_pushcfunction(L, l_connect);
     lua_setfield(L, -2, "connect");
     lua_setfield(L, -2, "tcp");
-    lua_createtable(L, 0, 1);
-    lua_pushcfunction(L, l_resolve);
-    lua_setfield(L, -2, "resolve");
-    lua_setfield(L, -2, "dns");
 }

@@ -39,6 +39,12 @@ static inline size_t weir_block_size(size_t size)
     return class < WEIR_BLOCK_CACHE_CLASSES ? class * 16 + 8 : size;
 }
 
+/* What a block of `size` bytes takes of the process's memory, with what malloc keeps beside it. */
+static inline size_t weir_block_footprint(size_t size)
+{
+    return size > 0 ? (size + 8 + 15) & ~(size_t)15 : 0;
+}
+
 /* A block of weir_block_size(size); NULL: none is kept. */
 static inline void *weir_block_cache_take(struct weir_block_cache *c, size_t size)
 {

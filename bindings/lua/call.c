@@ -133,10 +133,12 @@ static void fail_body(struct weir_call *call, int status)
 /* The end of a stretch on the VM. A doomed call may have left anything half changed. */
 static void let_go(struct weir_vm *vm)
 {
-    vm->was_doomed |= vm->doom != WEIR_REASON_NONE;
-    vm->broken |= vm->was_doomed;
-    vm->broken |= vm->refused; /* a library asked the allocator itself and took the refusal */
-    vm->doom = WEIR_REASON_NONE;
+    if (vm->doom != WEIR_REASON_NONE) {
+        vm->was_doomed = vm->broken = true;
+        vm->doom = WEIR_REASON_NONE;
+    }
+    if (vm->refused) /* a library asked the allocator itself and took the refusal */
+        vm->broken = true;
 }
 
 static void on_limit(struct weir_timer *timer);
@@ -182,7 +184,7 @@ static void run(struct weir_call *call)
     call->state = WEIR_CALL_RUNNING;
     vm->running = call;
     vm->blocked = false;
-    weir_preempt_enter(vm, call->co, call->ran_ns, call->count > 0 ? call->began_ns + vm->seat->stage->wall_ns : 0);
+    weir_preempt_enter(vm, call->co, call->ran_ns, call->count > 0 ? call->began_ns : 0);
     int status = lua_resume(call->co, vm->L, call->args, &results);
     weir_preempt_leave(vm);
     vm->running = NULL;

@@ -68,6 +68,8 @@ struct weir_call {
     bool background;         /* a fiber that no drain waits for */
     bool orphan;             /* cancelled, and what it waited for is still to come */
     bool has_vars;           /* vars of a request of it are Lua tables now (request_ud.c) */
+    struct weir_request_ud *places; /* of the requests of its events, by index; kept from call to call (request_handle.c) */
+    uint32_t first_place, places_made;
     uint64_t began_ns;       /* when it began; its wall limit counts from here */
     uint64_t ran_ns;         /* CPU time of its earlier slices */
     struct weir_wait *wait;  /* what it is suspended on */

@@ -176,7 +176,7 @@ WEIR_L_RAISES static void push_bytes(lua_State *L, const struct weir_blob *blob,
     size_t used = 0;
     if (parser_execute(&parser, (const char *)blob->data, blob->len, &used) != 1)
         luaL_error(L, "the event can't be read: its bytes are no MessagePack value of at most 30 levels");
-    if (lua_islightuserdata(L, -1)) { /* nil with nothing around it is nil */
+    if (lua_touserdata(L, -1) == weir_json_null()) { /* nil with nothing around it is nil */
         lua_pop(L, 1);
         lua_pushnil(L);
     }

@@ -278,15 +278,15 @@ WEIR_L_RAISES static void encode_value(struct writer *w, int idx)
     case LUA_TNIL:
         put_nil(w);
         break;
-    case LUA_TUSERDATA:
-        encode_userdata(w, idx);
-        break;
     case LUA_TLIGHTUSERDATA:
         if (lua_touserdata(L, idx) == weir_json_null()) {
             put_nil(w);
             break;
         }
         /* fall through */
+    case LUA_TUSERDATA:
+        encode_userdata(w, idx);
+        break;
     default:
         lua_pushfstring(L, "a %s can't be sent", luaL_typename(L, idx));
         refuse(w, w->depth, lua_tostring(L, -1));
@@ -312,6 +312,12 @@ WEIR_L_RAISES static bool encode_scalar(lua_State *L, int idx, const char *what,
         else
             *v = (struct weir_value){.kind = WEIR_VALUE_FLOAT, .number = lua_tonumber(L, idx)};
         return true;
+    case LUA_TLIGHTUSERDATA:
+        if (lua_touserdata(L, idx) == weir_json_null()) {
+            *v = WEIR_VALUE_NOTHING;
+            return true;
+        }
+        /* fall through */
     case LUA_TUSERDATA:
         ret->request = weir_request_ud_test(L, idx);
         if (ret->request == NULL)
@@ -321,9 +327,6 @@ WEIR_L_RAISES static bool encode_scalar(lua_State *L, int idx, const char *what,
             luaL_error(L, "%s: %s", what, why);
         *v = (struct weir_value){.kind = WEIR_VALUE_REQUEST, .integer = 0};
         return true;
-    case LUA_TLIGHTUSERDATA:
-        *v = WEIR_VALUE_NOTHING;
-        return lua_touserdata(L, idx) == weir_json_null();
     default:
         return false;
     }

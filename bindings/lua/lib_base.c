@@ -17,7 +17,7 @@ enum {
 void weir_lib_look(lua_State *L)
 {
     if (weir_preempt_doomed(L))
-        luaL_error(L, "the call is over its limits");
+        weir_preempt_raise(L);
 }
 
 void weir_lib_check_slice(lua_State *L, size_t len, const char *text)

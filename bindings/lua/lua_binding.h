@@ -32,6 +32,10 @@ int weir_lua_maker_create(const struct weir_lua_options *options, struct weir_ha
 /* For `weir check`: loads the script in a VM and runs nothing but its main chunk, checks what it returns. */
 int weir_lua_check(const struct weir_lua_options *options, struct weir_err *reterr);
 
+/* Tells the ports that the script calls (weir.call), with the lines, as far as its text says so. For `weir check`. */
+int weir_lua_calls(const struct weir_lua_options *options, void (*found)(void *arg, const char *port, size_t len, int line), void *arg,
+                   struct weir_err *reterr);
+
 /* Whether the script has handle_batch; asked after the maker was made, before the first handler. */
 int weir_lua_maker_takes_batches(const struct weir_handler_maker *maker);
 

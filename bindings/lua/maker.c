@@ -1,4 +1,5 @@
 /* What the host calls (lua_binding.h): a script becomes a maker of handlers. */
+#include "lua/calls.h"
 #include "lua/handler.h"
 #include "lua/lua_binding.h"
 #include "lua/sandbox.h"
@@ -51,6 +52,19 @@ int weir_lua_check(const struct weir_lua_options *options, struct weir_err *rete
     if (rc == WEIR_OK)
         weir_script_close(s);
     return rc;
+}
+
+int weir_lua_calls(const struct weir_lua_options *options,
+                   void (*found)(void *arg, const char *port, size_t len, int line), void *arg,
+                   struct weir_err *reterr)
+{
+    struct weir_lua_script *s;
+    int rc = weir_script_open(options, &s, reterr);
+    if (rc != WEIR_OK)
+        return rc;
+    weir_lua_find_calls(s->text, s->text_len, found, arg);
+    weir_script_close(s);
+    return WEIR_OK;
 }
 
 int weir_lua_maker_takes_batches(const struct weir_handler_maker *maker)

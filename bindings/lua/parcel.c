@@ -13,6 +13,7 @@
 #include "core/worker.h"
 #include "io/http_request.h"
 #include "lua/api.h"
+#include "lua/api_options.h"
 #include "lua/call.h"
 #include "lua/config.h"
 #include "lua/log.h"
@@ -263,17 +264,10 @@ void weir_parcel_report_cycle(const struct weir_vm *vm, const char *what, struct
 
 /* --- results --- */
 
-WEIR_L_RAISES int weir_parcel_push_reason(lua_State *L, const char *reason)
-{
-    lua_pushnil(L);
-    lua_pushstring(L, reason);
-    return 2;
-}
-
 WEIR_L_RAISES int weir_parcel_push_verdict(lua_State *L, enum weir_verdict verdict)
 {
     if (verdict != WEIR_VERDICT_ACCEPTED)
-        return weir_parcel_push_reason(L, weir_verdict_text(verdict));
+        return weir_api_push_reason(L, weir_verdict_text(verdict));
     lua_pushboolean(L, 1);
     return 1;
 }

@@ -41,7 +41,5 @@ bool weir_parcel_closes_cycle(const struct weir_parcel *p);
 void weir_parcel_report_cycle(const struct weir_vm *vm, const char *what, struct weir_port *port);
 /* true; or nil and the verdict. The count of values. */
 WEIR_L_RAISES int weir_parcel_push_verdict(lua_State *L, enum weir_verdict verdict);
-/* nil and a reason. */
-WEIR_L_RAISES int weir_parcel_push_reason(lua_State *L, const char *reason);
 
 #endif

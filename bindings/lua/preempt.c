@@ -43,8 +43,8 @@ void weir_preempt_describe(const struct weir_vm *vm, enum weir_reason reason, ch
         return;
     case WEIR_REASON_STALL:
         format_ns(limits->stall_ns, limit, sizeof limit);
-        snprintf(text, size, "ended: over limits.stall (%s) where it can't be interrupted (a sort comparator, a gsub "
-                 "callback, a metamethod or __close called from C)", limit);
+        snprintf(text, size, "ended: over limits.stall (%s) where it can't be interrupted (a C function; a sort "
+                 "comparator, a gsub callback, a metamethod or __close called from C)", limit);
         return;
     case WEIR_REASON_DEADLINE:
         snprintf(text, size, "ended: its deadline passed");
@@ -56,8 +56,9 @@ void weir_preempt_describe(const struct weir_vm *vm, enum weir_reason reason, ch
 
 /* --- the hook --- */
 
-static void arm(lua_State *co)
+static void arm(struct weir_vm *vm, lua_State *co)
 {
+    vm->armed = true;
     lua_sethook(co, hook, LUA_MASKCOUNT, 1);
 }
 
@@ -93,9 +94,9 @@ static void doom(struct weir_vm *vm, enum weir_reason reason)
     weir_preempt_describe(vm, reason, vm->doom_text, sizeof vm->doom_text);
 }
 
-/* Raises what ended the call; the first time with where that was. */
-WEIR_L_RAISES static void raise_doom(lua_State *L, struct weir_vm *vm)
+WEIR_L_RAISES void weir_preempt_raise(lua_State *L)
 {
+    struct weir_vm *vm = weir_vm_of(L);
     if (!vm->traced) {
         vm->traced = true; /* also if there is no memory for it */
         luaL_where(L, 0);
@@ -125,8 +126,8 @@ WEIR_L_RAISES static void hook(lua_State *L, lua_Debug *ar)
         }
         doom(vm, reason);
     }
-    arm(L);
-    raise_doom(L, vm);
+    arm(vm, L);
+    weir_preempt_raise(L);
 }
 
 bool weir_preempt_doomed(lua_State *L)
@@ -141,7 +142,7 @@ bool weir_preempt_doomed(lua_State *L)
             return false;
         (void)weir_watch_take_order(vm->watch); /* this one was taken already */
         doom(vm, reason);
-        arm(L);
+        arm(vm, L);
     }
     return vm->doom != WEIR_REASON_NONE;
 }
@@ -172,40 +173,32 @@ static void interrupt(void *arg)
     lua_State *L = vm->current;
     if (L == NULL)
         return;
-    arm(L);
+    arm(vm, L);
     if (weir_watch_wants_place(vm->watch))
         describe_place(L, vm->watch->where, sizeof vm->watch->where);
 }
 
 /* --- who runs --- */
 
-void weir_preempt_prepare(lua_State *L)
+void weir_preempt_prepare(struct weir_vm *vm)
 {
+    weir_watch_logic_init(&vm->logic, &vm->script->limits, vm->seat != NULL ? vm->seat->stage : NULL, interrupt, vm);
     if (STANDING_COUNT > 0)
-        disarm(L);
+        disarm(vm->L);
 }
 
-void weir_preempt_enter(struct weir_vm *vm, lua_State *co, uint64_t ran_ns, uint64_t wall_end_ns)
+void weir_preempt_disarm(struct weir_vm *vm)
 {
-    vm->current = co;
-    if (vm->watch != NULL)
-        weir_watch_enter(vm->watch, &vm->script->limits, vm->seat != NULL ? vm->seat->stage : NULL, ran_ns, wall_end_ns, interrupt, vm);
-}
-
-void weir_preempt_leave(struct weir_vm *vm)
-{
-    if (vm->watch != NULL)
-        weir_watch_leave(vm->watch);
-    if (vm->current != NULL && lua_gethook(vm->current) != NULL)
+    vm->armed = false;
+    if (vm->current != NULL)
         disarm(vm->current);
-    vm->current = NULL;
 }
 
 void weir_preempt_switch(struct weir_vm *vm, lua_State *co)
 {
     vm->current = co;
     if (vm->doom != WEIR_REASON_NONE)
-        arm(co);
+        arm(vm, co);
 }
 
 /* --- xpcall --- */

@@ -18,19 +18,39 @@
 #include <stdint.h>
 
 #include "core/reason.h"
+#include "core/watch.h"
 #include "lua/vm.h"
 
-/* The host runs `co` from here on, under the limits of the VM's stage. `ran_ns`: CPU time it has had; `wall_end_ns`: when its wall
- * limit is over, 0: none. */
-void weir_preempt_enter(struct weir_vm *vm, lua_State *co, uint64_t ran_ns, uint64_t wall_end_ns);
-void weir_preempt_leave(struct weir_vm *vm);
+/* The host runs `co` from here on, under the limits of the VM's stage. `ran_ns`: CPU time it has had; `began_ns`: since when its wall
+ * limit counts, 0: it has none. Each call enters and leaves, so what is seldom needed is elsewhere. */
+static inline void weir_preempt_enter(struct weir_vm *vm, lua_State *co, uint64_t ran_ns, uint64_t began_ns)
+{
+    vm->current = co;
+    if (vm->watch != NULL)
+        weir_watch_enter(vm->watch, &vm->logic, ran_ns, began_ns);
+}
+
+/* A hook was set: what ends takes its own away. */
+void weir_preempt_disarm(struct weir_vm *vm);
+
+static inline void weir_preempt_leave(struct weir_vm *vm)
+{
+    if (vm->watch != NULL)
+        weir_watch_leave(vm->watch);
+    if (vm->armed)
+        weir_preempt_disarm(vm);
+    vm->current = NULL;
+}
+
 /* `co` is the coroutine that runs from now on, resumed by or returned to from another one. Arms it if the call is doomed. */
 void weir_preempt_switch(struct weir_vm *vm, lua_State *co);
-/* A new VM's main thread, whose hook all its coroutines take over. */
-void weir_preempt_prepare(lua_State *L);
+/* A new VM, before anything runs in it: says what its limits are. All coroutines take over the hook of its main thread. */
+void weir_preempt_prepare(struct weir_vm *vm);
 /* Whether the call that runs is over a limit and can't give way here: a C function that may take long asks every millisecond or so, and
  * raises when it hears true. */
 bool weir_preempt_doomed(lua_State *L);
+/* Then: raises what ended the call; the first time with where that was. */
+WEIR_L_RAISES void weir_preempt_raise(lua_State *L);
 /* "over limits.cpu (1s)": what became of a call of `vm`. */
 void weir_preempt_describe(const struct weir_vm *vm, enum weir_reason reason, char *text, size_t size);
 /* Replaces the global xpcall: its message handler would run where no hook can end it. */

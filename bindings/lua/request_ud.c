@@ -14,18 +14,30 @@
 #include "lua/call.h"
 #include "lua/config.h"
 #include "lua/convert.h"
+#include "lua/json.h"
+#include "lua/request_handle.h"
 #include "lua/script.h"
 #include "lua/stream_ud.h"
 
 enum field { METHOD = 1, PATH, QUERY, TARGET, VERSION, HEADERS, BODY, REMOTE, ID, CLASS, VARS, SCHEME, TLS };
 
-struct weir_request_ud *weir_request_ud_test(lua_State *L, int idx)
+/* The handle of a spec: a full userdata. */
+static struct weir_request_ud *test_full(lua_State *L, int idx)
 {
-    if (lua_type(L, idx) != LUA_TUSERDATA || !lua_getmetatable(L, idx))
+    const void *meta = weir_vm_of(L)->request_meta;
+    if (meta == NULL || lua_type(L, idx) != LUA_TUSERDATA || !lua_getmetatable(L, idx))
         return NULL;
-    bool ours = lua_topointer(L, -1) == weir_vm_of(L)->request_meta;
+    bool ours = lua_topointer(L, -1) == meta;
     lua_pop(L, 1);
     return ours ? lua_touserdata(L, idx) : NULL;
+}
+
+struct weir_request_ud *weir_request_ud_test(lua_State *L, int idx)
+{
+    uint64_t handle = weir_request_handle_at(L, idx);
+    if (handle == 0)
+        return test_full(L, idx);
+    return weir_request_handle_is_headers(handle) ? NULL : weir_request_handle_find(weir_vm_of(L), handle);
 }
 
 static const char *fate_text(const struct weir_request_ud *u)
@@ -42,7 +54,7 @@ static const char *fate_text(const struct weir_request_ud *u)
 
 const char *weir_request_ud_unusable(const struct weir_request_ud *u)
 {
-    if (u->call->serial != u->serial)
+    if (u->call == NULL || u->call->serial != u->serial)
         return u->fate != WEIR_REQUEST_UD_HELD ? fate_text(u)
                                                : "the request is over: the call that had it has ended";
     if (u->call->vm->running != u->call)
@@ -55,6 +67,14 @@ struct weir_event *weir_request_ud_event(const struct weir_request_ud *u)
     return u->call->evs[u->index];
 }
 
+WEIR_L_RAISES static struct weir_request_ud *push_full(lua_State *L, const struct weir_vm *vm)
+{
+    struct weir_request_ud *u = lua_newuserdatauv(L, sizeof *u, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->request_ref);
+    lua_setmetatable(L, -2);
+    return u;
+}
+
 WEIR_L_RAISES void weir_request_ud_push(lua_State *L, size_t index)
 {
     struct weir_vm *vm = weir_vm_of(L);
@@ -64,7 +84,7 @@ WEIR_L_RAISES void weir_request_ud_push(lua_State *L, size_t index)
         lua_pushnil(L);
         return;
     }
-    struct weir_request_ud *u = lua_newuserdatauv(L, sizeof *u, 0);
+    struct weir_request_ud *u = vm->request_meta == NULL ? weir_request_handle_push(L, call, index) : push_full(L, vm);
     u->call = call;
     u->serial = call->serial;
     u->index = index;
@@ -72,47 +92,32 @@ WEIR_L_RAISES void weir_request_ud_push(lua_State *L, size_t index)
     u->http = weir_http_request_of(r);
     u->fate = WEIR_REQUEST_UD_HELD;
     u->body_read = false;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->request_ref);
-    lua_setmetatable(L, -2);
 }
 
 /* --- reading it --- */
 
-WEIR_L_RAISES static struct weir_request_ud *check(lua_State *L, const char *what)
+WEIR_L_RAISES static void check_usable(lua_State *L, const struct weir_request_ud *u, const char *what)
 {
-    struct weir_request_ud *u = weir_request_ud_test(L, 1);
-    if (u == NULL)
-        luaL_error(L, "%s needs a request (write req:%s)", what, what);
     const char *why = weir_request_ud_unusable(u);
     if (why != NULL)
         luaL_error(L, "%s: %s", what, why);
     if (u->http == NULL)
         luaL_error(L, "%s: it is no HTTP request", what);
+}
+
+/* The request that a method is called for. */
+WEIR_L_RAISES static struct weir_request_ud *check(lua_State *L, const char *what)
+{
+    struct weir_request_ud *u = weir_request_ud_test(L, 1);
+    if (u == NULL)
+        luaL_error(L, "req:%s needs a request, this is a %s (write req:%s, with a colon)", what, luaL_typename(L, 1), what);
+    check_usable(L, u, what);
     return u;
 }
 
 static int push_text(lua_State *L, struct weir_http_text t)
 {
     lua_pushlstring(L, t.data != NULL ? t.data : "", t.len);
-    return 1;
-}
-
-/* A request's own user value would make every hop dearer; the VM remembers the last headers instead. */
-WEIR_L_RAISES static int push_headers(lua_State *L)
-{
-    struct weir_vm *vm = weir_vm_of(L);
-    if (vm->last_headers_of == lua_touserdata(L, 1)) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, vm->last_headers_ref);
-        return 1;
-    }
-    lua_newuserdatauv(L, 1, 1);
-    lua_pushvalue(L, 1);
-    lua_setiuservalue(L, -2, 1);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->headers_ref);
-    lua_setmetatable(L, -2);
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, LUA_REGISTRYINDEX, vm->last_headers_ref);
-    vm->last_headers_of = lua_touserdata(L, 1);
     return 1;
 }
 
@@ -222,7 +227,8 @@ WEIR_L_RAISES static int push_field(lua_State *L, struct weir_request_ud *u, enu
     case VERSION:
         return push_version(L, r);
     case HEADERS:
-        return push_headers(L);
+        weir_request_handle_push_headers(L, weir_request_handle_at(L, 1));
+        return 1;
     case BODY:
         return push_body(L, r);
     case REMOTE:
@@ -243,10 +249,24 @@ WEIR_L_RAISES static int push_field(lua_State *L, struct weir_request_ud *u, enu
     return 0;
 }
 
+WEIR_L_RAISES static int index_headers(lua_State *L);
+
+/* A light userdata that is none of ours: weir.json.null, or one of a C library. */
+WEIR_L_RAISES static int refuse_other(lua_State *L)
+{
+    bool null = lua_touserdata(L, 1) == weir_json_null();
+    return luaL_error(L, "attempt to index %s", null ? "weir.json.null (a null of JSON, or nil in a table that was sent)"
+                                                     : "a light userdata value");
+}
+
 /* Upvalue: a table of names; a function is a method, a number a field. */
 WEIR_L_RAISES static int l_index(lua_State *L)
 {
-    lua_settop(L, 2);
+    uint64_t handle = weir_request_handle_at(L, 1);
+    if (handle == 0)
+        return refuse_other(L);
+    if (weir_request_handle_is_headers(handle))
+        return index_headers(L);
     lua_pushvalue(L, 2);
     int type = lua_rawget(L, lua_upvalueindex(1));
     if (type == LUA_TFUNCTION)
@@ -254,18 +274,25 @@ WEIR_L_RAISES static int l_index(lua_State *L)
     if (type != LUA_TNUMBER)
         return luaL_error(L, "a request has no '%s'",
                           lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : luaL_typename(L, 2));
-    lua_Integer field = lua_tointeger(L, -1);
-    lua_settop(L, 2);
-    return push_field(L, check(L, lua_tostring(L, 2)), (enum field)field);
+    struct weir_request_ud *u = weir_request_handle_find(weir_vm_of(L), handle);
+    check_usable(L, u, lua_tostring(L, 2));
+    return push_field(L, u, (enum field)lua_tointeger(L, -1));
 }
 
 WEIR_L_RAISES static int l_newindex(lua_State *L)
 {
-    struct weir_request_ud *u = check(L, "a request's field");
+    uint64_t handle = weir_request_handle_at(L, 1);
+    if (weir_request_handle_is_headers(handle))
+        return luaL_error(L, "the headers of a request can't be changed; give those of the answer to req:reply");
+    if (handle == 0)
+        return refuse_other(L);
+    struct weir_request_ud *u = weir_request_handle_find(weir_vm_of(L), handle);
+    check_usable(L, u, "a request's field");
     const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?";
     if (strcmp(name, "vars") != 0)
         return luaL_error(L, "a request's '%s' can't be set; what travels along goes into req.vars", name);
-    luaL_checktype(L, 3, LUA_TTABLE);
+    if (!lua_istable(L, 3))
+        return luaL_error(L, "req.vars must be a table, this is a %s", luaL_typename(L, 3));
     lua_rawgeti(L, LUA_REGISTRYINDEX, weir_vm_of(L)->vars_ref);
     lua_pushvalue(L, 3);
     u->call->has_vars = true;
@@ -275,8 +302,13 @@ WEIR_L_RAISES static int l_newindex(lua_State *L)
 
 WEIR_L_RAISES static int l_tostring(lua_State *L)
 {
-    struct weir_request_ud *u = weir_request_ud_test(L, 1);
-    const char *why = u != NULL ? weir_request_ud_unusable(u) : "it is none";
+    uint64_t handle = weir_request_handle_at(L, 1);
+    if (handle == 0 || weir_request_handle_is_headers(handle)) {
+        lua_pushfstring(L, "%s: %p", handle != 0 ? "request headers" : "userdata", lua_touserdata(L, 1));
+        return 1;
+    }
+    const struct weir_request_ud *u = weir_request_handle_find(weir_vm_of(L), handle);
+    const char *why = weir_request_ud_unusable(u);
     if (why != NULL || u->http == NULL)
         lua_pushfstring(L, "request (%s)", why != NULL ? why : "not of HTTP");
     else {
@@ -410,20 +442,22 @@ WEIR_L_RAISES static int l_read(lua_State *L)
 
 /* --- its headers --- */
 
-WEIR_L_RAISES static struct weir_http_request *headers_owner(lua_State *L)
+/* Of the headers at index 1. */
+WEIR_L_RAISES static const struct weir_http_request *headers_owner(lua_State *L)
 {
-    lua_getiuservalue(L, 1, 1);
-    lua_replace(L, 1);
-    return check(L, "headers")->http;
+    const struct weir_request_ud *u = weir_request_handle_find(weir_vm_of(L), weir_request_handle_at(L, 1));
+    check_usable(L, u, "headers");
+    return u->http;
 }
 
-WEIR_L_RAISES static int l_headers_index(lua_State *L)
+WEIR_L_RAISES static int index_headers(lua_State *L)
 {
     char lower[128];
-    size_t len;
-    lua_settop(L, 2);
     const struct weir_http_request *r = headers_owner(L);
-    const char *name = luaL_checklstring(L, 2, &len);
+    if (lua_type(L, 2) != LUA_TSTRING)
+        return luaL_error(L, "a header's name is a string, this is a %s", luaL_typename(L, 2));
+    size_t len;
+    const char *name = lua_tolstring(L, 2, &len);
     if (len >= sizeof lower)
         return 0;
     for (size_t i = 0; i < len; i++)
@@ -434,8 +468,8 @@ WEIR_L_RAISES static int l_headers_index(lua_State *L)
 
 WEIR_L_RAISES static int l_headers_next(lua_State *L)
 {
-    lua_settop(L, 2);
-    lua_pushvalue(L, 1);
+    if (!weir_request_handle_is_headers(weir_request_handle_at(L, 1)))
+        return luaL_error(L, "this walks the headers of a request, not a %s", luaL_typename(L, 1));
     lua_Integer i = lua_tointeger(L, lua_upvalueindex(1));
     const struct weir_http_request *r = headers_owner(L);
     if (i >= (lua_Integer)r->header_count)
@@ -447,18 +481,15 @@ WEIR_L_RAISES static int l_headers_next(lua_State *L)
     return 2;
 }
 
-WEIR_L_RAISES static int l_headers_pairs(lua_State *L)
+WEIR_L_RAISES static int l_pairs(lua_State *L)
 {
-    lua_settop(L, 1);
+    uint64_t handle = weir_request_handle_at(L, 1);
+    if (!weir_request_handle_is_headers(handle))
+        return luaL_error(L, "pairs: a table expected, this is a %s", handle != 0 ? "request" : "light userdata");
     lua_pushinteger(L, 0);
     lua_pushcclosure(L, l_headers_next, 1);
     lua_pushvalue(L, 1);
     return 2;
-}
-
-WEIR_L_RAISES static int l_read_only(lua_State *L)
-{
-    return luaL_error(L, "the headers of a request can't be changed; give those of the answer to req:reply");
 }
 
 WEIR_L_RAISES void weir_request_ud_open(lua_State *L)
@@ -470,7 +501,7 @@ WEIR_L_RAISES void weir_request_ud_open(lua_State *L)
         [VERSION] = "version", [HEADERS] = "headers", [BODY] = "body",   [REMOTE] = "remote",
         [ID] = "id",           [CLASS] = "class",     [VARS] = "vars", [SCHEME] = "scheme", [TLS] = "tls"};
     struct weir_vm *vm = weir_vm_of(L);
-    luaL_newmetatable(L, "weir.request");
+    lua_newtable(L); /* without a __name, which would be that of every light userdata */
     luaL_newlib(L, methods);
     for (int i = METHOD; i <= TLS; i++) {
         lua_pushinteger(L, i);
@@ -478,23 +509,16 @@ WEIR_L_RAISES void weir_request_ud_open(lua_State *L)
     }
     lua_pushcclosure(L, l_index, 1);
     lua_setfield(L, -2, "__index");
-    static const luaL_Reg meta[] = {{"__newindex", l_newindex}, {"__tostring", l_tostring}, {NULL, NULL}};
+    static const luaL_Reg meta[] = {
+        {"__newindex", l_newindex}, {"__tostring", l_tostring}, {"__pairs", l_pairs}, {NULL, NULL}};
     luaL_setfuncs(L, meta, 0);
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
-    vm->request_meta = lua_topointer(L, -1);
-    vm->request_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    luaL_newmetatable(L, "weir.headers");
-    static const luaL_Reg headers[] = {{"__index", l_headers_index},
-                                       {"__pairs", l_headers_pairs},
-                                       {"__newindex", l_read_only},
-                                       {NULL, NULL}};
-    luaL_setfuncs(L, headers, 0);
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    vm->headers_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pushlightuserdata(L, NULL);
+    lua_insert(L, -2);
+    lua_setmetatable(L, -2); /* of all light userdata */
+    lua_pop(L, 1);
+    weir_request_handle_open(L);
     lua_newtable(L);
     vm->vars_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_pushboolean(L, 0);
-    vm->last_headers_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }

@@ -1,7 +1,11 @@
-/* bindings/lua/request_ud.h - the request that a handler sees: a userdata that stands for the request of one
- * event of the running call. It owns nothing and has no finalizer: the event holds the request, and the host
- * answers it if the handler does not. Whether it still stands for one is asked at each use
- * (weir_request_ud_unusable). */
+/* bindings/lua/request_ud.h - the request that a handler sees: a light userdata that stands for the request of one event of the running
+ * call. It owns nothing: the event holds the request, and the host answers it if the handler does not. Whether it still stands for one
+ * is asked at each use (weir_request_ud_unusable).
+ *
+ * What the script has is a number (request_handle.h); req.headers is such a number too.
+ *
+ * Requests of specs (weir test) are full userdata, which begin with a struct weir_request_ud: vm->request_meta and request_ref are their
+ * metatable. */
 #ifndef WEIR_LUA_REQUEST_UD_H
 #define WEIR_LUA_REQUEST_UD_H
 
@@ -20,7 +24,7 @@ struct weir_request;
 enum weir_request_ud_fate { WEIR_REQUEST_UD_HELD, WEIR_REQUEST_UD_ANSWERED, WEIR_REQUEST_UD_STARTED };
 
 struct weir_request_ud {
-    struct weir_call *call; /* valid as long as the VM */
+    struct weir_call *call; /* valid as long as the VM; NULL: the handle that was looked up is of a call that is over */
     uint64_t serial;        /* of the call when this was made */
     size_t index;           /* which of the call's events has it */
     struct weir_request *request;
@@ -36,7 +40,7 @@ WEIR_L_RAISES void weir_request_ud_open(lua_State *L);
 WEIR_L_RAISES void weir_request_ud_push(lua_State *L, size_t index);
 /* The handle at `idx`, or NULL when it is something else. Never raises. */
 struct weir_request_ud *weir_request_ud_test(lua_State *L, int idx);
-/* NULL when it stands for a request that the running call holds; else why not. */
+/* NULL when it stands for a request that the running call holds; else why not: ask before anything else. */
 const char *weir_request_ud_unusable(const struct weir_request_ud *u);
 /* The event that holds it; it is usable. */
 struct weir_event *weir_request_ud_event(const struct weir_request_ud *u);

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "base/strbuf.h"
+#include "io/tls_cache.h"
 #include "lua/lib.h"
 
 enum { SOURCE_MAX = 8 << 20 }; /* bytes of one Lua file */
@@ -80,7 +81,8 @@ static bool copy_options(struct weir_lua_script *s, const struct weir_lua_option
     s->config = o->config;
     s->app = o->app;
     s->libs = weir_calloc(o->lib_count + 1, sizeof *s->libs);
-    if (s->file == NULL || s->folder == NULL || s->libs == NULL)
+    s->tls = weir_tls_cache_create();
+    if (s->file == NULL || s->folder == NULL || s->libs == NULL || s->tls == NULL)
         return false;
     for (; s->lib_count < o->lib_count; s->lib_count++) {
         s->libs[s->lib_count] = weir_strdup(o->libs[s->lib_count]);
@@ -141,6 +143,7 @@ void weir_script_close(struct weir_lua_script *s)
     for (size_t i = 0; i < s->lib_count; i++)
         weir_free(s->libs[i]);
     weir_free(s->libs);
+    weir_tls_cache_unref(s->tls);
     weir_free(s->file);
     weir_free(s->folder);
     weir_free(s->text);

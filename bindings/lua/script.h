@@ -14,6 +14,8 @@
 #include "lua/lua_binding.h"
 #include "lua/vm.h"
 
+struct weir_tls_cache;
+
 /* A file that `require` has read. Never changes once it is in the list. */
 struct weir_lua_module {
     struct weir_list node; /* [mu] */
@@ -37,6 +39,7 @@ struct weir_lua_script {
     bool takes_batches;        /* [const] once the first VM is made */
     struct weir_mutex *mu;     /* rank WEIR_RANK_GRAPH; nothing is locked or called under it */
     struct weir_list *modules; /* [mu] */
+    struct weir_tls_cache *tls; /* [const] what its VMs connect with (weir.tcp) */
 };
 
 /* Copies the options and reads the file. */

@@ -216,7 +216,7 @@ static bool run_seat(struct weir_test_app *app, struct weir_worker *w, struct we
     const struct weir_stage *s = seat->stage;
     if (seat->handler == NULL || seat->held || app->held[s->index] || seat->running >= s->concurrency)
         return false;
-    size_t room = s->concurrency - seat->running, max = s->batch_max < room ? s->batch_max : room;
+    size_t room = s->concurrency - seat->running, max = s->batch < room ? s->batch : room;
     size_t n = weir_queue_take(seat, w->batch, max);
     if (n > 0)
         seat->handler->ops->handle(seat->handler, w->batch, n);

@@ -84,7 +84,7 @@ static void init_vm(struct weir_test_run *run)
     weir_list_init(&vm->timers);
     weir_list_init(&vm->streams);
     weir_list_init(&vm->node);
-    vm->handle_ref = vm->init_ref = vm->request_ref = vm->headers_ref = vm->stream_ref = LUA_NOREF;
+    vm->handle_ref = vm->init_ref = vm->request_ref = vm->stream_ref = LUA_NOREF;
     vm->array_ref = vm->loaded_ref = vm->ports_ref = vm->vars_ref = LUA_NOREF;
     run->holders[0] = &run->holder;
     run->holder.request = &run->made;

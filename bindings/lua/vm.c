@@ -18,6 +18,7 @@
 #include "lua/sandbox.h"
 #include "lua/script.h"
 #include "lua/stream_ud.h"
+#include "lua/vm_hold.h"
 
 enum { BUFFER_START = 512 };
 
@@ -49,7 +50,8 @@ static void *grow(struct weir_vm *vm, void *block, size_t old, size_t new)
         vm->refuse_once = false;
         return refuse(vm, block, new);
     }
-    if (new - old > vm->limit || vm->used > vm->limit - (new - old))
+    size_t more = weir_block_footprint(new) - weir_block_footprint(old);
+    if (more > vm->limit || vm->used > vm->limit - more)
         return refuse(vm, block, new);
     void *moved = block == NULL ? weir_block_cache_take(&vm->blocks, new) : NULL;
     if (moved == NULL)
@@ -57,7 +59,7 @@ static void *grow(struct weir_vm *vm, void *block, size_t old, size_t new)
     if (moved == NULL)
         return refuse(vm, block, new);
     vm->refused = false;
-    vm->used += new - old;
+    vm->used += more;
     return moved;
 }
 
@@ -68,7 +70,7 @@ static void *allocate(void *ud, void *block, size_t old, size_t new)
         old = 0; /* it tells the kind of object then */
     if (new > old)
         return grow(vm, block, old, new);
-    vm->used += new - old;
+    vm->used -= weir_block_footprint(old) - weir_block_footprint(new);
     if (new == 0) {
         weir_block_cache_give(&vm->blocks, block, old);
         return NULL;
@@ -337,6 +339,7 @@ void weir_vm_detach(struct weir_vm *vm)
         struct weir_vm_object *o = WEIR_LIST_ENTRY(vm->objects.next, struct weir_vm_object, node);
         o->close(o);
     }
+    weir_vm_unhold_all(vm); /* some are of what another thread has not done with yet */
 }
 
 static struct weir_vm *allocate_vm(const struct weir_lua_script *script, struct weir_seat *seat)
@@ -356,13 +359,14 @@ static struct weir_vm *allocate_vm(const struct weir_lua_script *script, struct 
     weir_list_init(&vm->turn.node);
     weir_list_init(&vm->timers);
     weir_list_init(&vm->objects);
+    weir_list_init(&vm->holds.list);
     vm->turn.run = take_turn;
     vm->watch = weir_watch_current();
     vm->doom = WEIR_REASON_NONE;
     weir_list_init(&vm->streams);
     weir_list_init(&vm->node);
-    vm->handle_ref = vm->init_ref = vm->request_ref = vm->headers_ref = vm->stream_ref = LUA_NOREF;
-    vm->array_ref = vm->loaded_ref = vm->ports_ref = vm->vars_ref = vm->last_headers_ref = LUA_NOREF;
+    vm->handle_ref = vm->init_ref = vm->request_ref = vm->stream_ref = LUA_NOREF;
+    vm->array_ref = vm->loaded_ref = vm->ports_ref = vm->vars_ref = LUA_NOREF;
     return vm;
 }
 
@@ -383,8 +387,8 @@ int weir_vm_create(const struct weir_lua_script *script, struct weir_seat *seat,
     int rc = WEIR_E_NOMEM;
     if (vm->L != NULL) {
         lua_atpanic(vm->L, l_panic);
-        weir_preempt_prepare(vm->L);
         *(struct weir_vm **)lua_getextraspace(vm->L) = vm;
+        weir_preempt_prepare(vm);
         rc = weir_vm_call(vm, l_open, NULL, reterr);
     }
     if (rc == WEIR_OK)

@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "core/reason.h"
+#include "core/watch.h"
 #include "core/worker.h"
 #include "lua/block_cache.h"
 
@@ -24,7 +25,6 @@ struct weir_call;
 struct weir_lua_script;
 struct weir_port;
 struct weir_seat;
-struct weir_watch;
 
 /* Marks every function that may leave by longjmp. Across a call of one hold no lock, no malloc and no open
  * file that is not in a userdata or owned by the VM. */
@@ -54,6 +54,14 @@ struct weir_vm_port {
 struct weir_vm_object {
     struct weir_list node; /* of the VM's objects; in no list: nothing is open */
     void (*close)(struct weir_vm_object *o); /* takes it out of the list */
+};
+
+/* What the host holds for calls of the VM (vm_hold.h). */
+struct weir_vm_holds {
+    struct weir_list list;   /* of struct weir_vm_hold */
+    size_t bytes;            /* of all of them; among `used` */
+    size_t own_after;        /* what Lua had after the last collection on their behalf */
+    uint64_t pause_until_ns; /* no other one before, unless Lua has grown since */
 };
 
 struct weir_vm {
@@ -86,9 +94,12 @@ struct weir_vm {
     struct weir_aside turn;       /* its place in the worker's turn, while calls are ready */
     struct weir_list timers;      /* weir.timer (api_time.c) */
     struct weir_list objects;     /* of struct weir_vm_object */
+    struct weir_vm_holds holds;
     /* preempt.c */
     struct weir_watch *watch;        /* of the thread that runs the VM; NULL: nobody watches */
+    struct weir_watch_logic logic;   /* what that has to know; set when the VM is made */
     lua_State *volatile current;     /* the coroutine that runs; read by the signal handler */
+    volatile bool armed;             /* a hook was set since the last leave; set by the signal handler, too */
     bool preempting;                 /* the yield under way is that of a slice's end */
     enum weir_reason doom;           /* the limit that the running call is over; NONE: none */
     bool was_doomed;                 /* a call in it was */
@@ -104,9 +115,11 @@ struct weir_vm {
     size_t port_count;
     int handle_ref; /* the script's handle or handle_batch */
     int init_ref;   /* its init; LUA_NOREF: none */
-    int request_ref, headers_ref, stream_ref, array_ref, loaded_ref, ports_ref, vars_ref, last_headers_ref;
-    const void *last_headers_of; /* the request handle whose headers were asked for last; they are kept and keep it */
-    const void *request_meta, *array_meta; /* identities of the metatables of requests and of marked arrays */
+    int request_ref, stream_ref, array_ref, loaded_ref, ports_ref, vars_ref;
+    const void *request_meta; /* specs: the metatable of their requests, which are full userdata; else NULL (request_ud.h) */
+    const void *array_meta;   /* identity of the metatable of marked arrays */
+    struct weir_request_ud **places; /* of the requests of all calls (request_handle.c) */
+    size_t place_count, place_cap;
 };
 
 enum { WEIR_VM_THREAD_OF_CALL = 1, WEIR_VM_THREAD_WAITS = 2, WEIR_VM_THREAD_MASK = 3 };

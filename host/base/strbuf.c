@@ -25,6 +25,19 @@ void weir_strbuf_clear(struct weir_strbuf *b)
         b->data[0] = '\0';
 }
 
+bool weir_strbuf_resize(struct weir_strbuf *b, size_t cap)
+{
+    char *data = b->failed ? NULL : weir_realloc(b->data, cap);
+    if (data == NULL) {
+        b->failed = true;
+        return false;
+    }
+    b->data = data;
+    b->cap = cap;
+    b->data[b->len] = '\0';
+    return true;
+}
+
 bool weir_strbuf_reserve(struct weir_strbuf *b, size_t more)
 {
     if (b->failed)
@@ -34,14 +47,7 @@ bool weir_strbuf_reserve(struct weir_strbuf *b, size_t more)
     size_t cap = b->cap < 64 ? 64 : b->cap;
     while (cap - b->len <= more)
         cap *= 2;
-    char *data = weir_realloc(b->data, cap);
-    if (data == NULL) {
-        b->failed = true;
-        return false;
-    }
-    b->data = data;
-    b->cap = cap;
-    return true;
+    return weir_strbuf_resize(b, cap);
 }
 
 void weir_strbuf_add(struct weir_strbuf *b, const void *bytes, size_t len)

@@ -21,6 +21,8 @@ void weir_strbuf_fini(struct weir_strbuf *b);
 void weir_strbuf_clear(struct weir_strbuf *b);
 /* Room for `more` bytes after len (and the NUL). false: no memory, `failed` set. */
 bool weir_strbuf_reserve(struct weir_strbuf *b, size_t more);
+/* Takes exactly `cap` bytes for it, more than len. false: no memory, `failed` set. */
+bool weir_strbuf_resize(struct weir_strbuf *b, size_t cap);
 void weir_strbuf_add(struct weir_strbuf *b, const void *bytes, size_t len);
 void weir_strbuf_adds(struct weir_strbuf *b, const char *s);
 void weir_strbuf_addc(struct weir_strbuf *b, char c);

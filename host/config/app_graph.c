@@ -35,19 +35,21 @@ static void add_arrow(struct arrows *g, size_t from, size_t to, struct weir_app_
     g->list[g->count++] = (struct arrow){from, to, at};
 }
 
-/* An arrow to the stage for whose room a sender would wait that offers to `target` under `o`, if there is
- * one: a route leads on to the next queue and its own policy. Routes do not go round: that was checked first.
- */
-static void add_wait(const struct weir_app *app, struct arrows *g, size_t from, size_t target,
-                     const struct weir_app_overflow *o, struct weir_app_mark at)
+/* A route leads on to the next queue and its own policy. Routes do not go round: that was checked first. */
+size_t weir_app_waits_for(const struct weir_app *app, size_t target, const struct weir_app_overflow *o)
 {
     while (target != WEIR_APP_NO_TARGET && o->policy == WEIR_OVERFLOW_ROUTE) {
         target = o->target;
         if (target != WEIR_APP_NO_TARGET)
             o = &app->stages[target].overflow;
     }
-    if (o->policy == WEIR_OVERFLOW_WAIT)
-        add_arrow(g, from, target, at);
+    return o->policy == WEIR_OVERFLOW_WAIT ? target : WEIR_APP_NO_TARGET;
+}
+
+static void add_wait(const struct weir_app *app, struct arrows *g, size_t from, size_t target,
+                     const struct weir_app_overflow *o, struct weir_app_mark at)
+{
+    add_arrow(g, from, weir_app_waits_for(app, target, o), at);
 }
 
 static void index_arrows(const struct weir_app *app, struct arrows *g)

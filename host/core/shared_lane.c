@@ -98,6 +98,19 @@ bool weir_shared_lane_put_back_locked(struct weir_shared_lane *l, struct weir_ev
     return takeable(l);
 }
 
+void weir_shared_lane_remove_locked(struct weir_shared_lane *l, struct weir_event *ev)
+{
+    if (l->partitions == NULL) {
+        weir_lane_remove(&l->lane, ev);
+        return;
+    }
+    struct weir_partition *p = &l->partitions[ev->partition];
+    weir_list_remove(&ev->node);
+    l->lane.count--;
+    if (weir_list_empty(&p->events))
+        weir_list_remove(&p->node); /* out of `ready`, where it is unless a call runs */
+}
+
 struct weir_event *weir_shared_lane_take_oldest_locked(struct weir_shared_lane *l)
 {
     if (l->partitions == NULL)
@@ -113,10 +126,6 @@ struct weir_event *weir_shared_lane_take_oldest_locked(struct weir_shared_lane *
     }
     if (oldest == NULL)
         return NULL;
-    struct weir_partition *p = &l->partitions[oldest->partition];
-    weir_list_remove(&oldest->node);
-    l->lane.count--;
-    if (weir_list_empty(&p->events))
-        weir_list_remove(&p->node); /* out of `ready`, where it is unless a call runs */
+    weir_shared_lane_remove_locked(l, oldest);
     return oldest;
 }

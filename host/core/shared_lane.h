@@ -50,6 +50,8 @@ bool weir_shared_lane_release_locked(struct weir_shared_lane *l, unsigned partit
 /* Gives back an event that was taken and won't be begun: it is the oldest of the lane or of its partition again, which it no longer
  * keeps running. Those of a batch from the last to the first. Returns whether the lane has something to take now. */
 bool weir_shared_lane_put_back_locked(struct weir_shared_lane *l, struct weir_event *ev);
+/* Takes `ev`, one of the lane's, out. */
+void weir_shared_lane_remove_locked(struct weir_shared_lane *l, struct weir_event *ev);
 /* Takes the event that waits longest, of any partition; NULL when empty. */
 struct weir_event *weir_shared_lane_take_oldest_locked(struct weir_shared_lane *l);
 

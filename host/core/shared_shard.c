@@ -26,7 +26,6 @@ void weir_shared_remains_init(struct weir_shared_remains *r)
     r->entries = NULL;
     r->buckets = NULL;
     r->value = WEIR_VALUE_NOTHING;
-    weir_list_init(&r->watches);
 }
 
 static void free_entries(struct weir_shared_entry *e)
@@ -41,11 +40,6 @@ static void free_entries(struct weir_shared_entry *e)
 
 void weir_shared_remains_clear(struct weir_shared_remains *r)
 {
-    struct weir_list *node;
-    while ((node = weir_list_take_first(&r->watches)) != NULL) {
-        struct weir_shared_watch *w = WEIR_LIST_ENTRY(node, struct weir_shared_watch, node);
-        weir_worker_post(w->worker, &w->changed); /* from here on it may be gone */
-    }
     free_entries(r->entries);
     weir_free(r->buckets);
     weir_value_unref(r->value);
@@ -137,7 +131,7 @@ void weir_shared_remove_locked(struct weir_shared_shard *s, struct weir_shared_e
 {
     unlink_locked(s, e);
     weir_shared_release(s->quota, weir_shared_entry_size(e->key_len) + weir_shared_value_size(e->value));
-    weir_shared_tell_locked(s, e, true, r);
+    weir_shared_tell_locked(s, e, true);
     e->next = r->entries;
     r->entries = e;
 }
@@ -176,8 +170,7 @@ void weir_shared_empty_locked(struct weir_shared_shard *s, struct weir_shared_re
     restart_sweep_locked(s);
 }
 
-void weir_shared_tell_locked(struct weir_shared_shard *s, const struct weir_shared_entry *e, bool written,
-                             struct weir_shared_remains *r)
+void weir_shared_tell_locked(struct weir_shared_shard *s, const struct weir_shared_entry *e, bool written)
 {
     WEIR_LIST_EACH(node, following, &s->watches)
     {
@@ -185,10 +178,14 @@ void weir_shared_tell_locked(struct weir_shared_shard *s, const struct weir_shar
         if (w->hash != e->hash || w->key_is_int != e->key_is_int || w->key_len != e->key_len ||
             memcmp(w->key, e->key, e->key_len) != 0)
             continue;
-        w->queued = false;
-        w->written = written;
-        weir_list_remove(node);
-        weir_list_append(&r->watches, node);
+        if (written) {
+            w->written = true;
+            w->queued = false;
+            weir_list_remove(node);
+        }
+        if (!w->posted)
+            weir_worker_post(w->worker, &w->changed); /* under the lock: who can't end it finds it posted */
+        w->posted = true;
     }
 }
 

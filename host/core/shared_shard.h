@@ -4,9 +4,8 @@
  *   shard: buckets ──> entry ──> entry (chained)        expires_hint ≤ the expiry of every entry here
  *          watches ──> struct weir_shared_watch …       those who wait for a key of this shard
  *
- * Whatever is taken out under the lock (entries, values, watches) goes to a struct weir_shared_remains and is
- * freed, or told, after the lock has been given back. Threads: any; every function named `_locked` wants the
- * shard's lock. */
+ * Whatever is taken out under the lock (entries, values) goes to a struct weir_shared_remains and is freed
+ * after the lock has been given back. Threads: any; every function named `_locked` wants the shard's lock. */
 #ifndef WEIR_CORE_SHARED_SHARD_H
 #define WEIR_CORE_SHARED_SHARD_H
 
@@ -57,16 +56,15 @@ struct weir_shared_shard {
     struct weir_shared_entry *few[WEIR_SHARED_FEW]; /* [mu] the buckets of a small shard */
 } __attribute__((aligned(64)));
 
-/* What is to be freed or told once the lock is given back. */
+/* What is to be freed once the lock is given back. */
 struct weir_shared_remains {
     struct weir_shared_entry *entries;
     struct weir_shared_entry **buckets;
     struct weir_value value;
-    struct weir_list watches;
 };
 
 void weir_shared_remains_init(struct weir_shared_remains *r);
-/* Frees and tells. No lock is held. */
+/* Frees it. No lock is held. */
 void weir_shared_remains_clear(struct weir_shared_remains *r);
 
 void weir_shared_shard_init(struct weir_shared_shard *s, struct weir_shared_quota *quota);
@@ -94,9 +92,8 @@ void weir_shared_set_expiry_locked(struct weir_shared_shard *s, struct weir_shar
                                    uint64_t expires_ns);
 /* Takes all entries out. */
 void weir_shared_empty_locked(struct weir_shared_shard *s, struct weir_shared_remains *r);
-/* Takes those who watch the key of `e` out of the list; `written`: it has (had) another value. */
-void weir_shared_tell_locked(struct weir_shared_shard *s, const struct weir_shared_entry *e, bool written,
-                             struct weir_shared_remains *r);
+/* Tells those who watch the key of `e`; `written`: it has (had) another value, which ends their watches. */
+void weir_shared_tell_locked(struct weir_shared_shard *s, const struct weir_shared_entry *e, bool written);
 
 /* Doubles the buckets when there are more entries than they, if quota and memory allow it. No lock is held.
  */

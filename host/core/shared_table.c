@@ -157,7 +157,7 @@ static int replace_locked(struct weir_shared_shard *s, struct change *c, struct 
     c->remains.value = e->value;
     e->value = c->value;
     c->stored = true;
-    weir_shared_tell_locked(s, e, true, &c->remains);
+    weir_shared_tell_locked(s, e, true);
     return WEIR_OK;
 }
 
@@ -173,7 +173,7 @@ static int insert_locked(struct weir_shared_shard *s, struct change *c)
     c->stored = true;
     weir_shared_insert_locked(s, e);
     weir_shared_set_expiry_locked(s, e, expiry(c));
-    weir_shared_tell_locked(s, e, true, &c->remains);
+    weir_shared_tell_locked(s, e, true);
     c->crowded = atomic_load_explicit(&s->entries, memory_order_relaxed) > s->bucket_count;
     return WEIR_OK;
 }
@@ -407,7 +407,7 @@ bool weir_shared_table_expire(struct weir_shared_table *t, const struct weir_sha
     struct weir_shared_entry *e = find_live_locked(s, key, c.hash, &c.remains);
     if (e != NULL) {
         weir_shared_set_expiry_locked(s, e, expiry(&c));
-        weir_shared_tell_locked(s, e, false, &c.remains);
+        weir_shared_tell_locked(s, e, false);
     }
     weir_mutex_unlock(&s->mu);
     weir_shared_remains_clear(&c.remains);
@@ -530,14 +530,33 @@ void weir_shared_watch_begin(struct weir_shared_watch *w, struct weir_value *ret
     weir_shared_remains_clear(&r);
 }
 
+bool weir_shared_watch_heard(struct weir_shared_watch *w, uint64_t *ret_expires_ns)
+{
+    struct weir_shared_shard *s = shard_of(w->table, w->hash);
+    const struct weir_shared_key key = {w->key, w->key_len, w->key_is_int};
+    struct weir_shared_remains r;
+    weir_shared_remains_init(&r);
+    weir_mutex_lock(&s->mu);
+    bool written = w->written;
+    w->posted = false;
+    if (!written) {
+        struct weir_shared_entry *e = find_live_locked(s, &key, w->hash, &r); /* an expired one posts anew */
+        *ret_expires_ns = e != NULL ? e->expires_ns : 0;
+    }
+    weir_mutex_unlock(&s->mu);
+    weir_shared_remains_clear(&r);
+    return written;
+}
+
 bool weir_shared_watch_end(struct weir_shared_watch *w)
 {
     struct weir_shared_shard *s = shard_of(w->table, w->hash);
     weir_mutex_lock(&s->mu);
-    bool ended = w->queued;
-    if (ended)
+    bool ended = !w->posted;
+    if (ended && w->queued) {
         weir_list_remove(&w->node);
-    w->queued = false;
+        w->queued = false;
+    }
     weir_mutex_unlock(&s->mu);
     return ended;
 }

@@ -19,6 +19,17 @@ uint64_t weir_watch_cpu_ns(const struct weir_watch *w)
     return began == 0 ? 0 : weir_watch_clock_ns() - began;
 }
 
+void weir_watch_logic_init(struct weir_watch_logic *logic, const struct weir_watch_limits *limits, struct weir_stage *stage,
+                           void (*interrupt)(void *arg), void *arg)
+{
+    static _Atomic uint64_t ids; /* [atomic relaxed] a count; orders nothing */
+    *logic = (struct weir_watch_logic){.id = atomic_fetch_add_explicit(&ids, 1, memory_order_relaxed) + 1,
+                                       .limits = *limits,
+                                       .stage = stage,
+                                       .interrupt = interrupt,
+                                       .arg = arg};
+}
+
 void weir_watch_rest(struct weir_watch *w)
 {
     if (w->dog != NULL)

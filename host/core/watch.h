@@ -1,6 +1,7 @@
 /* core/watch.h - what a thread tells the watchdog (core/watchdog.h) about the logic it runs, and what the watchdog tells it.
  *
- *   owner:     enter: limits, stage, … then serial + 1 (odd: logic runs)          leave: serial + 1 (even)
+ *   owner:     enter: since when, and limits, stage … if other logic ran before; then serial + 1 (odd: logic runs)
+ *              leave: serial + 1 (even)
  *   watchdog:  the same odd serial as before, and by its own clock it is over
  *                slice   -> order PREEMPT: give way if possible
  *                stall   -> order STALL: give way or be ended; again each `stall` while the serial stays the same
@@ -13,7 +14,7 @@
  * Orders carry the serial they are meant for, so one that comes late means nothing to the next call. Under ThreadSanitizer, which puts
  * signals off, none are sent: the logic looks for orders itself.
  * Owner: the thread that is watched; it embeds one. Calls are not nested. Everything here is what that thread calls, but for the
- * watchdog's part. Cost of enter and leave: plain stores; no clock is read unless the call has had more than a slice already. */
+ * watchdog's part. Cost of enter and leave: a few loads and stores; no clock is read unless the call has had more than a slice already. */
 #ifndef WEIR_CORE_WATCH_H
 #define WEIR_CORE_WATCH_H
 
@@ -38,6 +39,16 @@ struct weir_watch_limits {
     uint64_t slice_ns, stall_ns, cpu_ns, wall_ns;
 };
 
+/* Some logic, as the watchdog has to know it: made once (weir_watch_logic_init), entered again and again. Owner: who has the logic, and
+ * threads: its; the watch has a copy. */
+struct weir_watch_logic {
+    uint64_t id; /* of no other one, ever: the thread that entered it last need not copy it again */
+    struct weir_watch_limits limits;
+    struct weir_stage *stage;     /* whose; NULL: no stage's */
+    void (*interrupt)(void *arg); /* in the signal handler on the thread that runs it: async-signal-safe only */
+    void *arg;
+};
+
 /* What the watchdog knows of one thread. [owner: watchdog] but where it says otherwise. */
 struct weir_watch_seen {
     _Atomic uint64_t serial;     /* [atomic acq/rel] the odd one that it saw last; 0: none */
@@ -56,12 +67,14 @@ struct weir_watch_seen {
 struct weir_watch {
     /* [atomic relaxed, one writer: owner] but for `serial`, which the owner stores with release after what it guards */
     _Atomic uint64_t serial;                   /* odd: logic runs */
-    _Atomic uint64_t slice_ns, stall_ns, cpu_ns; /* its limits */
-    _Atomic(struct weir_stage *) stage;        /* whose; NULL: no stage's */
+    _Atomic uint64_t began_ns;                 /* since when its wall limit counts; 0: it has none */
     _Atomic uint64_t ran_ns;                   /* CPU time of its earlier slices */
-    _Atomic uint64_t wall_end_ns;              /* 0: none */
     _Atomic uint64_t cpu_began_ns;             /* the thread's CPU clock at enter; 0: not read */
-    void (*interrupt)(void *arg); /* [owner] in the signal handler on this thread: async-signal-safe only */
+    /* of the logic that it entered last */
+    uint64_t logic;                            /* [owner] its id; 0: none yet */
+    _Atomic uint64_t slice_ns, stall_ns, cpu_ns, wall_ns;
+    _Atomic(struct weir_stage *) stage;
+    void (*interrupt)(void *arg); /* [owner] */
     void *arg;                    /* [owner] */
     _Atomic bool idle;            /* [atomic seq_cst] it waits for work: nothing to watch until it says otherwise */
     _Atomic uint64_t beats;       /* [atomic relaxed] of weir_watch_beat; 0: it does not beat */
@@ -98,20 +111,32 @@ static inline void weir_watch_beat(struct weir_watch *w)
     atomic_store_explicit(&w->beats, atomic_load_explicit(&w->beats, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
-/* Logic of `stage` (or none) begins or goes on, under `limits` (copied), having had `ran_ns` of CPU time before; `wall_end_ns`: when its
- * wall limit is over, 0: none. `interrupt(arg)` is for the signal handler. */
-static inline void weir_watch_enter(struct weir_watch *w, const struct weir_watch_limits *limits, struct weir_stage *stage, uint64_t ran_ns,
-                                    uint64_t wall_end_ns, void (*interrupt)(void *arg), void *arg)
+/* Fills it; any thread. */
+void weir_watch_logic_init(struct weir_watch_logic *logic, const struct weir_watch_limits *limits, struct weir_stage *stage,
+                           void (*interrupt)(void *arg), void *arg);
+
+static inline void weir_watch_copy_logic(struct weir_watch *w, const struct weir_watch_logic *logic)
 {
-    atomic_store_explicit(&w->slice_ns, limits->slice_ns, memory_order_relaxed);
-    atomic_store_explicit(&w->stall_ns, limits->stall_ns, memory_order_relaxed);
-    atomic_store_explicit(&w->cpu_ns, limits->cpu_ns, memory_order_relaxed);
-    atomic_store_explicit(&w->stage, stage, memory_order_relaxed);
-    atomic_store_explicit(&w->ran_ns, ran_ns, memory_order_relaxed);
-    atomic_store_explicit(&w->wall_end_ns, wall_end_ns, memory_order_relaxed);
-    atomic_store_explicit(&w->cpu_began_ns, ran_ns >= limits->slice_ns ? weir_watch_clock_ns() : 0, memory_order_relaxed);
-    w->interrupt = interrupt;
-    w->arg = arg;
+    w->logic = logic->id;
+    atomic_store_explicit(&w->slice_ns, logic->limits.slice_ns, memory_order_relaxed);
+    atomic_store_explicit(&w->stall_ns, logic->limits.stall_ns, memory_order_relaxed);
+    atomic_store_explicit(&w->cpu_ns, logic->limits.cpu_ns, memory_order_relaxed);
+    atomic_store_explicit(&w->wall_ns, logic->limits.wall_ns, memory_order_relaxed);
+    atomic_store_explicit(&w->stage, logic->stage, memory_order_relaxed);
+    w->interrupt = logic->interrupt;
+    w->arg = logic->arg;
+}
+
+/* `logic` (copied) begins or goes on, having had `ran_ns` of CPU time before; its wall limit counts from `began_ns`, 0: it has none. */
+static inline void weir_watch_enter(struct weir_watch *w, const struct weir_watch_logic *logic, uint64_t ran_ns, uint64_t began_ns)
+{
+    if (w->logic != logic->id)
+        weir_watch_copy_logic(w, logic);
+    atomic_store_explicit(&w->began_ns, began_ns, memory_order_relaxed);
+    if ((ran_ns | atomic_load_explicit(&w->ran_ns, memory_order_relaxed)) != 0) { /* else both are 0, and so is the clock */
+        atomic_store_explicit(&w->ran_ns, ran_ns, memory_order_relaxed);
+        atomic_store_explicit(&w->cpu_began_ns, ran_ns >= logic->limits.slice_ns ? weir_watch_clock_ns() : 0, memory_order_relaxed);
+    }
     uint64_t serial = atomic_load_explicit(&w->serial, memory_order_relaxed);
     atomic_store_explicit(&w->serial, serial + 1, memory_order_release); /* the compiler keeps the order for the signal handler, too */
 }

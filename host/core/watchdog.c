@@ -202,7 +202,8 @@ static bool read_limits(struct weir_watch *w, uint64_t serial, struct limits *re
     ret->stall_ns = atomic_load_explicit(&w->stall_ns, memory_order_relaxed);
     ret->cpu_ns = atomic_load_explicit(&w->cpu_ns, memory_order_relaxed);
     ret->ran_ns = atomic_load_explicit(&w->ran_ns, memory_order_relaxed);
-    ret->wall_end_ns = atomic_load_explicit(&w->wall_end_ns, memory_order_relaxed);
+    uint64_t began_ns = atomic_load_explicit(&w->began_ns, memory_order_relaxed);
+    ret->wall_end_ns = began_ns != 0 ? began_ns + atomic_load_explicit(&w->wall_ns, memory_order_relaxed) : 0;
     ret->cpu_began_ns = atomic_load_explicit(&w->cpu_began_ns, memory_order_relaxed);
     const struct weir_stage *stage = atomic_load_explicit(&w->stage, memory_order_relaxed);
     ret->may_block = stage != NULL && stage->pool->blocking;

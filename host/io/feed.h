@@ -1,5 +1,13 @@
-/* io/feed.h - how a stream source sends events into its port: one at a time, in order, and none while one waits, so that backpressure
- * reaches what the source reads from. One per stream. Owner: the source's instance, in place while an event waits. Threads: the worker's. */
+/* io/feed.h - how a source sends events into its port: one at a time, in order, and none while one waits, so
+ * that backpressure reaches what the source reads from.
+ *
+ *   send ──(room)──> verdict            ┌──(too long for the stage behind)── set aside ──> again ──┐
+ *     └──(no room, overflow: wait)──> waits <───────────────────────────────────────────────────────┘
+ *                                       └──(room, or refused)──> resume
+ *
+ * The wait of an event ends by the limits of the stage behind, which are not its source's: without a deadline of
+ * its own it is begun anew. One per stream. Owner: the source's instance, in place while an event waits. Threads:
+ * the worker's. */
 #ifndef WEIR_IO_FEED_H
 #define WEIR_IO_FEED_H
 
@@ -8,6 +16,7 @@
 
 #include "core/port.h"
 #include "core/value.h"
+#include "core/worker.h"
 
 struct weir_seat;
 
@@ -18,12 +27,16 @@ struct weir_feed {
     void *arg;       /* the owner's */
     /* The event that waited has its verdict: produce on. Never inside weir_feed_send. */
     void (*resume)(struct weir_feed *f);
-    struct weir_emission emission; /* private */
+    struct weir_emission emission; /* private, as the rest */
+    struct weir_aside again;
+    struct weir_event *ev; /* whose wait is to be begun anew; NULL: none */
     enum weir_verdict verdict;     /* of the event that waited last */
     bool waiting;
 };
 
 void weir_feed_init(struct weir_feed *f, struct weir_seat *seat, struct weir_port *port, void (*resume)(struct weir_feed *f));
+/* Frees what was to be sent again: the source ends, and its worker's waits have ended. Again: nothing. */
+void weir_feed_fini(struct weir_feed *f);
 /* Sends one event with `value`, whose reference it takes, whatever comes of it. WEIR_OK: it is gone, and `*ret` is the verdict (a refused one
  * is counted by the stage that refused it); PENDING: it waits, produce nothing until `resume`. WEIR_E_NOMEM: there was no memory for it,
  * and nothing was counted. */

@@ -1,6 +1,5 @@
 #include "io/file_job.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -10,11 +9,17 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "core/worker.h"
 
-enum { READ_STEP = 64 << 10 };
+enum {
+    FIRST = 4 << 10, /* bytes of data that are asked for before anything is known of the file */
+    STEP = 4 << 10,  /* bytes that a file which says 0, as those of /proc do, is read by at first */
+    NAMES_TRIED = 1000, /* for the file that is to replace another */
+    WANTS = 1,       /* an operation's answer: more room, then it goes on */
+};
 
 /* --- reaching the file --- */
 
@@ -73,39 +78,69 @@ static int check_regular(struct weir_file_job *job, int fd)
     return S_ISREG(job->stat.st_mode) ? 0 : -EINVAL;
 }
 
-static int read_all(struct weir_file_job *job, int fd)
+/* Room for `more` bytes of data: 0, WANTS or a negative errno. */
+static int make_room(struct weir_file_job *job, size_t more)
 {
-    int rc = check_regular(job, fd);
-    while (rc == 0) {
-        size_t room = job->max - job->data.len, step = room < READ_STEP ? room + 1 : READ_STEP; /* one more tells that there is more */
-        if (!weir_strbuf_reserve(&job->data, step))
-            return -ENOMEM;
-        ssize_t n = pread(fd, job->data.data + job->data.len, step, (off_t)(job->offset + job->data.len));
-        if (n < 0)
-            return -errno;
-        if (n == 0)
-            break;
-        if ((size_t)n > room && job->whole)
-            return -EFBIG;
-        job->data.len += (size_t)n > room ? room : (size_t)n;
-        if ((size_t)n > room)
-            break;
-    }
-    return rc;
+    size_t cap = job->data.len + more + 1;
+    if (cap <= job->data.cap)
+        return 0;
+    job->wanted = cap;
+    if (cap > job->granted)
+        return WANTS;
+    return weir_strbuf_resize(&job->data, cap) ? 0 : -ENOMEM;
 }
 
-static int write_all(struct weir_file_job *job, int fd)
+/* What the file has left, and one byte more, which tells whether it has grown. */
+static size_t next_step(const struct weir_file_job *job)
 {
-    size_t at = 0;
-    while (at < job->data.len) {
-        ssize_t n = write(fd, job->data.data + at, job->data.len - at);
+    uint64_t at = job->offset + job->data.len, size = (uint64_t)job->stat.st_size;
+    uint64_t left = job->data.len > STEP ? job->data.len : STEP, room = job->max - job->data.len;
+    if (size > at)
+        left = size - at;
+    return (size_t)(left < room ? left : room) + 1;
+}
+
+static int read_all(struct weir_file_job *job)
+{
+    for (;;) {
+        size_t room = job->max - job->data.len, step = next_step(job);
+        int rc = make_room(job, step);
+        if (rc != 0)
+            return rc;
+        ssize_t n = pread(job->fd, job->data.data + job->data.len, step, (off_t)(job->offset + job->data.len));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return -errno;
-        at += (size_t)n;
+        if ((size_t)n > room && job->whole)
+            return -EFBIG;
+        job->data.len += (size_t)n > room ? room : (size_t)n;
+        if (n == 0 || (size_t)n > room || ((size_t)n < step && job->stat.st_size > 0)) /* all, enough, all */
+            return 0;
     }
-    return job->sync && fsync(fd) != 0 ? -errno : 0;
+}
+
+static int read_file(struct weir_file_job *job)
+{
+    if (job->fd < 0) {
+        int fd = open_file(job, O_RDONLY);
+        if (fd < 0)
+            return fd;
+        job->fd = fd;
+        int rc = check_regular(job, fd);
+        if (rc != 0)
+            return rc;
+        uint64_t size = (uint64_t)job->stat.st_size;
+        if (job->whole && size > job->offset && size - job->offset > job->max)
+            return -EFBIG;
+    }
+    return read_all(job);
+}
+
+static int write_all(struct weir_file_job *job, int fd)
+{
+    int rc = weir_fd_write_all(fd, job->data.data, job->data.len);
+    return rc == 0 && job->sync && fsync(fd) != 0 ? -errno : rc;
 }
 
 static int on_open_file(struct weir_file_job *job, int flags, int (*fn)(struct weir_file_job *job, int fd))
@@ -125,17 +160,28 @@ static int write_regular(struct weir_file_job *job, int fd)
     return rc == 0 ? write_all(job, fd) : rc;
 }
 
-static int replace(struct weir_file_job *job)
+/* A new file in `parent` under a name that is free: one of a process that died may be there still. Its descriptor, or a negative errno. */
+static int create_beside(const struct weir_file_job *job, int parent, char *name, size_t size)
 {
     static _Atomic unsigned counter;
+    for (int tries = 1;; tries++) {
+        snprintf(name, size, ".weir-%ld-%u", (long)getpid(), atomic_fetch_add(&counter, 1));
+        int fd = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, job->mode != 0 ? job->mode : 0644);
+        if (fd >= 0)
+            return fd;
+        if (errno != EEXIST || tries == NAMES_TRIED)
+            return -errno;
+    }
+}
+
+static int replace(struct weir_file_job *job)
+{
     const char *name;
     char beside[64];
     int parent = open_parent(job, job->path, &name);
     if (parent < 0)
         return parent;
-    snprintf(beside, sizeof beside, ".weir-%ld-%u", (long)getpid(), atomic_fetch_add(&counter, 1));
-    int fd = openat(parent, beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, job->mode != 0 ? job->mode : 0644);
-    int rc = fd < 0 ? -errno : 0;
+    int fd = create_beside(job, parent, beside, sizeof beside), rc = fd < 0 ? fd : 0;
     job->sync = true;
     if (rc == 0)
         rc = write_all(job, fd);
@@ -154,27 +200,41 @@ static int stat_file(struct weir_file_job *job, int fd)
     return fstat(fd, &job->stat) != 0 ? -errno : 0;
 }
 
-static int list(struct weir_file_job *job, int fd)
+static int open_folder(struct weir_file_job *job)
 {
-    int copy = dup(fd); /* fdopendir takes it over */
-    DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
-    if (dir == NULL) {
-        int error = errno;
-        if (copy >= 0)
-            close(copy);
-        return -error;
-    }
-    int rc = 0;
-    struct dirent *entry;
-    while (rc == 0 && (errno = 0, entry = readdir(dir)) != NULL) {
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            weir_strbuf_add(&job->data, entry->d_name, strlen(entry->d_name) + 1);
-        rc = job->data.failed ? -ENOMEM : job->data.len > job->max ? -EFBIG : 0;
-    }
-    if (rc == 0 && errno != 0)
-        rc = -errno;
-    closedir(dir);
+    int fd = open_file(job, O_RDONLY | O_DIRECTORY);
+    if (fd < 0)
+        return fd;
+    job->dir = fdopendir(fd); /* takes it over */
+    if (job->dir != NULL)
+        return 0;
+    int error = errno;
+    close(fd);
+    return -error;
+}
+
+static int add_name(struct weir_file_job *job, const char *name)
+{
+    size_t len = strlen(name) + 1, more = job->data.len > FIRST / 2 ? job->data.len : FIRST / 2;
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return 0;
+    if (len > job->max - job->data.len)
+        return -EFBIG;
+    int rc = job->data.cap - job->data.len > len ? 0 : make_room(job, len > more ? len : more);
+    if (rc == 0)
+        weir_strbuf_add(&job->data, name, len);
     return rc;
+}
+
+static int list(struct weir_file_job *job)
+{
+    int rc = job->dir == NULL ? open_folder(job) : 0;
+    while (rc == 0 && (job->entry != NULL || (errno = 0, job->entry = readdir(job->dir)) != NULL)) {
+        rc = add_name(job, job->entry->d_name);
+        if (rc == 0)
+            job->entry = NULL;
+    }
+    return rc == 0 && errno != 0 ? -errno : rc;
 }
 
 static int remove_entry(struct weir_file_job *job)
@@ -221,7 +281,7 @@ static int run(struct weir_file_job *job)
 {
     switch (job->op) {
     case WEIR_FILE_READ:
-        return on_open_file(job, O_RDONLY, read_all);
+        return read_file(job);
     case WEIR_FILE_WRITE:
         return on_open_file(job, O_WRONLY | O_CREAT | O_TRUNC, write_regular);
     case WEIR_FILE_APPEND:
@@ -231,7 +291,7 @@ static int run(struct weir_file_job *job)
     case WEIR_FILE_STAT:
         return on_open_file(job, O_PATH, stat_file);
     case WEIR_FILE_LIST:
-        return on_open_file(job, O_RDONLY | O_DIRECTORY, list);
+        return list(job);
     case WEIR_FILE_REMOVE:
         return remove_entry(job);
     case WEIR_FILE_RENAME:
@@ -244,24 +304,52 @@ static int run(struct weir_file_job *job)
 
 /* --- the job --- */
 
+static void close_files(struct weir_file_job *job)
+{
+    if (job->fd >= 0)
+        close(job->fd);
+    if (job->dir != NULL)
+        closedir(job->dir);
+    job->fd = -1;
+    job->dir = NULL;
+}
+
 static void on_work(uv_work_t *work)
 {
     struct weir_file_job *job = WEIR_LIST_ENTRY(work, struct weir_file_job, work); /* not by work->data: see handover.h */
     weir_handover_take(&job->handover);
-    job->error = -run(job);
+    job->rc = run(job);
+    if (job->rc != WANTS)
+        close_files(job);
     weir_handover_give(&job->handover);
+}
+
+static void on_done(uv_work_t *work, int status);
+
+static void queue(uv_loop_t *loop, struct weir_file_job *job)
+{
+    weir_handover_give(&job->handover);
+    uv_queue_work(loop, &job->work, on_work, on_done); /* fails only without a function */
 }
 
 static void on_done(uv_work_t *work, int status)
 {
     struct weir_file_job *job = WEIR_LIST_ENTRY(work, struct weir_file_job, work); /* not by work->data: see handover.h */
     weir_handover_take(&job->handover);
-    if (status != 0)
-        job->error = ECANCELED;
-    if (job->done != NULL)
-        job->done(job);
-    else
-        weir_file_job_destroy(job);
+    if (status != 0 || (job->rc == WANTS && job->cancelled))
+        job->rc = -ECANCELED;
+    if (job->rc == WANTS && weir_holder_hold(job->holder, job->wanted)) {
+        job->granted = job->wanted;
+        queue(work->loop, job);
+        return;
+    }
+    job->error = job->rc == WANTS ? ENOMEM : -job->rc;
+    close_files(job);
+    if (job->rc == WANTS) { /* it makes way for others before the opener goes on */
+        weir_strbuf_fini(&job->data);
+        (void)weir_holder_hold(job->holder, 0); /* less is never refused */
+    }
+    job->done(job);
 }
 
 struct weir_file_job *weir_file_job_create(enum weir_file_op op, const char *root, const char *path, const char *to)
@@ -270,6 +358,7 @@ struct weir_file_job *weir_file_job_create(enum weir_file_op op, const char *roo
     if (job == NULL)
         return NULL;
     job->op = op;
+    job->fd = -1;
     job->root = weir_strdup(root);
     job->path = weir_strdup(path);
     job->to = to != NULL ? weir_strdup(to) : NULL;
@@ -279,20 +368,26 @@ struct weir_file_job *weir_file_job_create(enum weir_file_op op, const char *roo
     return NULL;
 }
 
-void weir_file_job_start(struct weir_worker *w, struct weir_file_job *job)
+bool weir_file_job_start(struct weir_worker *w, struct weir_file_job *job)
 {
-    weir_handover_give(&job->handover);
-    uv_queue_work(&w->loop, &job->work, on_work, on_done); /* fails only without a function */
+    bool fills = job->op == WEIR_FILE_READ || job->op == WEIR_FILE_LIST;
+    if (fills && !weir_holder_hold(job->holder, FIRST))
+        return false;
+    job->granted = fills ? FIRST : 0;
+    queue(&w->loop, job);
+    return true;
 }
 
-void weir_file_job_abandon(struct weir_file_job *job)
+void weir_file_job_cancel(struct weir_file_job *job)
 {
-    job->done = NULL;
+    job->cancelled = true;
     (void)uv_cancel((uv_req_t *)&job->work); /* one that runs already can't be */
 }
 
 void weir_file_job_destroy(struct weir_file_job *job)
 {
+    if (job == NULL)
+        return;
     weir_free(job->root);
     weir_free(job->path);
     weir_free(job->to);

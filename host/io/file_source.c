@@ -14,6 +14,10 @@
 #include "config/problems.h"
 #include "config/types.h"
 #include "core/graph.h"
+#include "core/seat.h"
+#include "core/source.h"
+#include "core/stage.h"
+#include "core/worker.h"
 #include "io/file_set.h"
 #include "io/sole.h"
 
@@ -169,19 +173,18 @@ static const struct weir_source_ops ops = {
 static int make(void *self, struct weir_seat *seat, struct weir_source **ret, struct weir_err *reterr)
 {
     struct maker *k = self;
-    if (!weir_sole_here(seat))
-        return WEIR_OK;
-    struct instance *in = weir_calloc(1, sizeof *in);
-    if (in == NULL)
-        return weir_err_set(reterr, WEIR_E_NOMEM, "stage '%s': out of memory", k->stage->name);
-    in->base = (struct weir_source){.ops = &ops, .seat = seat};
+    struct weir_source *made = NULL;
+    int rc = weir_sole_make(seat, sizeof(struct instance), &ops, &made, reterr);
+    if (made == NULL)
+        return rc;
+    struct instance *in = instance_of(made);
     in->maker = k;
-    int rc = weir_file_set_create(&k->settings, &k->totals, seat, &in->set, reterr);
+    rc = weir_file_set_create(&k->settings, &k->totals, seat, &in->set, reterr);
     if (rc < 0) {
         weir_free(in);
         return rc;
     }
-    *ret = &in->base;
+    *ret = made;
     return WEIR_OK;
 }
 

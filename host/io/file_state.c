@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/mem.h"
 
 static const char first_line[] = "weir file positions 1\n";
@@ -37,18 +38,10 @@ void weir_file_state_add(struct weir_strbuf *out, const struct weir_file_positio
     weir_strbuf_addc(out, '\n');
 }
 
-static int write_all(int fd, const char *text, size_t len)
+static int write_synced(int fd, const char *text, size_t len)
 {
-    while (len > 0) {
-        ssize_t n = write(fd, text, len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -errno;
-        text += n;
-        len -= (size_t)n;
-    }
-    return fsync(fd) == 0 ? 0 : -errno;
+    int rc = weir_fd_write_all(fd, text, len);
+    return rc == 0 && fsync(fd) != 0 ? -errno : rc;
 }
 
 /* So that the new name is on the disk, too. Not all file systems can: what is lost then is the newest
@@ -72,7 +65,7 @@ int weir_file_state_write(const char *path, const char *text, size_t len)
     if (fresh == NULL)
         return -ENOMEM;
     int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640),
-        rc = fd < 0 ? -errno : write_all(fd, text, len);
+        rc = fd < 0 ? -errno : write_synced(fd, text, len);
     if (fd >= 0 && close(fd) != 0 && rc == 0)
         rc = -errno;
     if (rc == 0 && rename(fresh, path) != 0)

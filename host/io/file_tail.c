@@ -173,8 +173,7 @@ void weir_tail_sweep(struct weir_tail *t, bool (*frozen)(void *arg), void *arg)
 
 uint64_t weir_tail_position(const struct weir_tail *t)
 {
-    bool all =
-        t->sent_count == 0 && !t->lost_track && !weir_feed_waiting(&t->intake.feed) && !t->intake.resend;
+    bool all = t->sent_count == 0 && !t->lost_track && !weir_feed_waiting(&t->intake.feed);
     return all ? t->intake.offset : t->ended_to;
 }
 

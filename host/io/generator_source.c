@@ -19,6 +19,10 @@
 #include "config/problems.h"
 #include "config/types.h"
 #include "core/graph.h"
+#include "core/seat.h"
+#include "core/source.h"
+#include "core/stage.h"
+#include "core/worker.h"
 #include "io/feed.h"
 #include "io/sole.h"
 #include "io/source_value.h"
@@ -287,8 +291,6 @@ static void on_resume(struct weir_feed *f)
     struct instance *in = WEIR_LIST_ENTRY(f, struct instance, feed);
     if (f->verdict != WEIR_VERDICT_ACCEPTED)
         count(&in->maker->refused, 1);
-    if (f->verdict == WEIR_VERDICT_EXPIRED && in->maker->rate == 0 && !in->stopped)
-        in->made--; /* the wait was too long for the stage behind: it is made again */
     if (has_more(in))
         weir_worker_set_aside(worker_of(in),
                               &in->aside); /* in a turn of its own: the queue's others come first */
@@ -336,6 +338,7 @@ static void close_source(struct weir_source *s)
 static void destroy(struct weir_source *s)
 {
     struct instance *in = instance_of(s);
+    weir_feed_fini(&in->feed);
     weir_strbuf_fini(&in->scratch);
     weir_free(in);
 }
@@ -346,17 +349,16 @@ static const struct weir_source_ops ops = {
 static int make(void *self, struct weir_seat *seat, struct weir_source **ret, struct weir_err *reterr)
 {
     struct maker *k = self;
-    if (!weir_sole_here(seat))
-        return WEIR_OK;
-    struct instance *in = weir_calloc(1, sizeof *in);
-    if (in == NULL)
-        return weir_err_set(reterr, WEIR_E_NOMEM, "stage '%s': out of memory", k->stage->name);
-    in->base = (struct weir_source){.ops = &ops, .seat = seat};
+    struct weir_source *made = NULL;
+    int rc = weir_sole_make(seat, sizeof(struct instance), &ops, &made, reterr);
+    if (made == NULL)
+        return rc;
+    struct instance *in = instance_of(made);
     in->maker = k;
     weir_list_init(&in->aside.node);
     weir_strbuf_init(&in->scratch);
     weir_feed_init(&in->feed, seat, &seat->stage->ports[0], on_resume);
-    *ret = &in->base;
+    *ret = made;
     return WEIR_OK;
 }
 

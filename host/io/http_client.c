@@ -38,6 +38,8 @@ struct fetch {
     struct weir_strbuf out; /* of a streamed request body, not sent yet */
     size_t out_pos;
     size_t max_body;
+    struct weir_holder *holder; /* answers for `copied` and the buffers */
+    size_t copied;              /* bytes of a request body that libcurl has */
     bool streamed, out_ended, paused_in, paused_out;
     bool too_large, no_memory;
     bool head_done;  /* what comes in lines now is a trailer */
@@ -258,6 +260,20 @@ static struct client *find_client(struct weir_worker *w)
 
 /* --- a fetch: what libcurl asks and gives --- */
 
+/* Room in `b`, one of the fetch's buffers; false: there is none, or not for this one. */
+static bool reserve(struct fetch *f, struct weir_strbuf *b, size_t more)
+{
+    size_t others = f->copied + f->f.headers.cap + f->f.body.cap + f->out.cap - b->cap;
+    return weir_holder_reserve(f->holder, b, more, others);
+}
+
+/* Nobody will have it: it makes way for others before its opener is told. */
+static void drop_body(struct fetch *f)
+{
+    weir_strbuf_fini(&f->f.body);
+    (void)weir_holder_hold(f->holder, f->copied + f->f.headers.cap + f->out.cap); /* less is never refused */
+}
+
 static void add_header(struct weir_strbuf *out, const char *line, size_t len)
 {
     const char *colon = memchr(line, ':', len);
@@ -305,7 +321,9 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
         return whole;
     }
     if (len > 0) {
-        add_header(&f->f.headers, line, len);
+        f->no_memory |= !reserve(f, &f->f.headers, len + 3); /* ": " and the line's end at most */
+        if (!f->no_memory)
+            add_header(&f->f.headers, line, len);
         f->redirected |= len > 9 && strncasecmp(line, "location:", 9) == 0;
         f->too_large |= f->f.headers.len > WEIR_HTTP_FETCH_HEADERS_MAX;
         f->no_memory |= f->f.headers.failed;
@@ -329,9 +347,13 @@ static size_t on_data(char *data, size_t size, size_t count, void *arg)
         f->too_large = true;
         return 0;
     }
+    f->no_memory |= !reserve(f, &f->f.body, len);
+    if (f->no_memory && !f->streamed)
+        drop_body(f);
+    if (f->no_memory)
+        return 0;
     weir_strbuf_add(&f->f.body, data, len);
-    f->no_memory |= f->f.body.failed;
-    return f->no_memory ? 0 : len;
+    return len;
 }
 
 static size_t on_read(char *buffer, size_t size, size_t count, void *arg)
@@ -363,9 +385,9 @@ static void unpause(struct fetch *f)
 int weir_http_fetch_write(struct weir_http_fetch *base, const void *data, size_t len, bool end)
 {
     struct fetch *f = fetch_of(base);
+    if (!reserve(f, &f->out, len))
+        return f->out.failed ? WEIR_E_NOMEM : WEIR_E_LIMIT;
     weir_strbuf_add(&f->out, data, len);
-    if (f->out.failed)
-        return WEIR_E_NOMEM;
     f->out_ended |= end;
     base->news &= ~(unsigned)WEIR_HTTP_FETCH_ROOM;
     if (f->paused_out && !(base->news & WEIR_HTTP_FETCH_END)) {
@@ -504,6 +526,8 @@ int weir_http_fetch_open(struct weir_worker *w, const struct weir_http_fetch_opt
                          void (*progress)(struct weir_http_fetch *f, unsigned news), void *arg, struct weir_http_fetch **ret,
                          struct weir_err *reterr)
 {
+    if (!weir_holder_hold(o->holder, o->len))
+        return weir_err_set(reterr, WEIR_E_LIMIT, "there is no room for the body");
     struct client *c = find_client(w);
     struct fetch *f = c != NULL ? weir_calloc(1, sizeof *f) : NULL;
     if (f == NULL)
@@ -513,6 +537,8 @@ int weir_http_fetch_open(struct weir_worker *w, const struct weir_http_fetch_opt
     f->f.arg = arg;
     f->client = c;
     f->max_body = o->max_body;
+    f->holder = o->holder;
+    f->copied = o->len;
     f->streamed = o->answer_streamed;
     f->follows = o->redirects > 0;
     weir_list_init(&f->touched);

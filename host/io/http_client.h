@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 #include "base/strbuf.h"
+#include "io/holder.h"
 #include "io/http_request.h"
 
 struct weir_http_fetch;
@@ -45,6 +46,7 @@ struct weir_http_fetch_options {
     unsigned redirects;          /* followed at most; 0: none */
     bool insecure;               /* the server's certificate is not checked */
     unsigned per_host, kept;     /* of the worker's client from now on: connections to one host, idle ones; 0: as they are */
+    struct weir_holder *holder; /* answers for bodies, both ways, and headers until it is closed; NULL: nobody. Refused: "ENOMEM" */
     const char *ca, *certificate, *key; /* PEM files; NULL: the system's authorities, no certificate of our own */
 };
 
@@ -69,11 +71,12 @@ struct weir_http_fetch {
     char text[256];             /* … in words */
 };
 
-/* Begins a request. A failure is that of the arguments or of memory; those of the network come with END. */
+/* Begins a request. A failure is that of the arguments or of memory (WEIR_E_LIMIT: its holder refuses the body); those of the network come
+ * with END. */
 int weir_http_fetch_open(struct weir_worker *w, const struct weir_http_fetch_options *o,
                          void (*progress)(struct weir_http_fetch *f, unsigned news), void *arg, struct weir_http_fetch **ret,
                          struct weir_err *reterr);
-/* Bytes for the request's body, `end`: the last. Call it when ROOM is new: they are copied. WEIR_E_NOMEM. */
+/* Bytes for the request's body, `end`: the last. Call it when ROOM is new: they are copied. WEIR_E_NOMEM; WEIR_E_LIMIT: its holder refuses them. */
 int weir_http_fetch_write(struct weir_http_fetch *f, const void *data, size_t len, bool end);
 /* The opener has taken the body's bytes (the buffer is emptied): the peer may send more. */
 void weir_http_fetch_consume(struct weir_http_fetch *f);

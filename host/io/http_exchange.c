@@ -31,7 +31,12 @@ static void end_unanswered(struct weir_request *r, struct weir_worker *w, enum w
     weir_http_exchange_answer(ex, w);
 }
 
-static const struct weir_request_ops http_ops = {.gone = is_gone, .end = end_unanswered};
+static void describe(const struct weir_request *r, struct weir_strbuf *out)
+{
+    weir_http_request_describe((const struct weir_http_request *)(const void *)r, out);
+}
+
+static const struct weir_request_ops http_ops = {.gone = is_gone, .end = end_unanswered, .describe = describe};
 
 struct weir_http_request *weir_http_request_of(struct weir_request *r)
 {

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/strbuf.h"
 #include "io/http_conn.h"
 #include "io/http_syntax.h"
 
@@ -15,6 +16,35 @@ const struct weir_http_text *weir_http_request_header(const struct weir_http_req
             return &r->headers[i].value;
     }
     return NULL;
+}
+
+static void add_member(struct weir_strbuf *out, const char *key, struct weir_http_text text)
+{
+    weir_strbuf_addf(out, ",\"%s\":", key);
+    weir_strbuf_add_json(out, text.data, text.len);
+}
+
+void weir_http_request_describe(const struct weir_http_request *r, struct weir_strbuf *out)
+{
+    enum { BODY_MAX = 64 << 10 };
+    weir_strbuf_adds(out, "{\"method\":");
+    weir_strbuf_add_json(out, r->method.data, r->method.len);
+    add_member(out, "target", r->target);
+    weir_strbuf_addf(out, ",\"version\":\"1.%d\"", r->version_minor);
+    add_member(out, "remote", r->remote);
+    weir_strbuf_adds(out, ",\"headers\":{");
+    for (size_t i = 0; i < r->header_count; i++) {
+        weir_strbuf_adds(out, i == 0 ? "" : ",");
+        weir_strbuf_add_json(out, r->headers[i].name.data, r->headers[i].name.len);
+        weir_strbuf_addc(out, ':');
+        weir_strbuf_add_json(out, r->headers[i].value.data, r->headers[i].value.len);
+    }
+    weir_strbuf_addc(out, '}');
+    if (r->body_streamed || r->body.len > BODY_MAX)
+        weir_strbuf_addf(out, ",\"body_bytes\":%zu", r->body.len);
+    else if (r->body.len > 0)
+        add_member(out, "body", r->body);
+    weir_strbuf_addc(out, '}');
 }
 
 static bool is_the_hosts(struct weir_http_text name)

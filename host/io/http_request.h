@@ -14,6 +14,7 @@
 #include "core/value.h"
 
 struct weir_event;
+struct weir_strbuf;
 struct weir_http_stream;
 struct weir_tls_info;
 struct weir_worker;
@@ -47,6 +48,10 @@ struct weir_http_request {
  * NULL: none. */
 const struct weir_http_text *weir_http_request_header(const struct weir_http_request *r, const char *name,
                                                       size_t len);
+
+/* Appends {"method": …, "target": …, "version": …, "remote": …, "headers": {…}, "body": …}; a body that is streamed or too long is left out, and
+ * "body_bytes" says so. Only reads. */
+void weir_http_request_describe(const struct weir_http_request *r, struct weir_strbuf *out);
 
 /* The request of an event that comes from an HTTP source; NULL when `r` is another protocol's. */
 struct weir_http_request *weir_http_request_of(struct weir_request *r);

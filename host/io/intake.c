@@ -42,15 +42,9 @@ static void take(struct weir_intake *in, size_t used)
         in->start = 0;
 }
 
-/* What became of an event; its value, of which we have a reference, is kept while it waits. */
-static void settle(struct weir_intake *in, struct weir_value value, enum weir_verdict verdict)
+static void settle(struct weir_intake *in, enum weir_verdict verdict)
 {
-    if (verdict == WEIR_VERDICT_PENDING) {
-        in->held = value;
-        return;
-    }
-    weir_value_unref(value);
-    if (verdict != WEIR_VERDICT_ACCEPTED)
+    if (verdict != WEIR_VERDICT_ACCEPTED && verdict != WEIR_VERDICT_PENDING)
         count(&in->counts->refused, 1);
 }
 
@@ -61,7 +55,7 @@ static bool send_frame(struct weir_intake *in, const struct weir_cut_frame *fram
     enum weir_verdict verdict;
     if (!in->ops->make(in, frame, in->offset, &value))
         return false;
-    weir_value_ref(value);
+    weir_value_ref(value); /* for `sent`: the event may have ended by then */
     if (weir_feed_send(&in->feed, value, &verdict) < 0) {
         weir_value_unref(value);
         return false;
@@ -70,20 +64,8 @@ static bool send_frame(struct weir_intake *in, const struct weir_cut_frame *fram
     count(&in->counts->events, 1);
     if (in->ops->sent != NULL)
         in->ops->sent(in, value, in->offset);
-    settle(in, value, verdict);
-    return true;
-}
-
-/* The wait of the event that is held was too long for the stage behind, not for us. false: no memory. */
-static bool send_again(struct weir_intake *in)
-{
-    enum weir_verdict verdict;
-    if (weir_feed_send(&in->feed, weir_value_ref(in->held), &verdict) < 0)
-        return false;
-    in->resend = false;
-    struct weir_value value = in->held;
-    in->held = WEIR_VALUE_NOTHING;
-    settle(in, value, verdict);
+    weir_value_unref(value);
+    settle(in, verdict);
     return true;
 }
 
@@ -122,9 +104,7 @@ static void pump(struct weir_intake *in)
     for (size_t i = 0; i < FRAMES_PER_TURN; i++) {
         if (in->stopped || weir_feed_waiting(&in->feed))
             return;
-        if (in->resend) {
-            starved = !send_again(in);
-        } else if (in->data == NULL || !step(in, &starved)) {
+        if (in->data == NULL || !step(in, &starved)) {
             in->flush = false;
             in->busy = false;
             in->ops->hungry(in);
@@ -152,14 +132,7 @@ static void on_retry(struct weir_timer *t)
 static void on_resume(struct weir_feed *f)
 {
     struct weir_intake *in = WEIR_LIST_ENTRY(f, struct weir_intake, feed);
-    bool has_deadline = f->seat->stage->deadline_ns != 0;
-    in->resend =
-        f->verdict == WEIR_VERDICT_EXPIRED && !has_deadline && f->port->edge_count == 1 && !in->stopped;
-    if (!in->resend) {
-        struct weir_value value = in->held;
-        in->held = WEIR_VALUE_NOTHING;
-        settle(in, value, f->verdict);
-    }
+    settle(in, f->verdict);
     if (!in->stopped)
         weir_worker_set_aside(worker_of(in), &in->aside);
 }
@@ -171,8 +144,7 @@ void weir_intake_init(struct weir_intake *in, const struct weir_intake_ops *ops,
     *in = (struct weir_intake){.ops = ops,
                                .counts = counts,
                                .aside.run = on_aside,
-                               .retry.fire = on_retry,
-                               .held = WEIR_VALUE_NOTHING};
+                               .retry.fire = on_retry};
     weir_list_init(&in->aside.node);
     weir_cutter_init(&in->cutter, framing);
     weir_feed_init(&in->feed, seat, &seat->stage->ports[0], on_resume);
@@ -180,8 +152,7 @@ void weir_intake_init(struct weir_intake *in, const struct weir_intake_ops *ops,
 
 void weir_intake_fini(struct weir_intake *in)
 {
-    weir_value_unref(in->held);
-    in->held = WEIR_VALUE_NOTHING;
+    weir_feed_fini(&in->feed);
     weir_free(in->data);
     in->data = NULL;
 }
@@ -214,13 +185,12 @@ void weir_intake_filled(struct weir_intake *in, size_t n)
 void weir_intake_send(struct weir_intake *in, struct weir_value value)
 {
     enum weir_verdict verdict;
-    weir_value_ref(value);
     if (weir_feed_send(&in->feed, value, &verdict) < 0)
         verdict = WEIR_VERDICT_NOMEM;
     else
         count(&in->counts->events, 1);
     in->busy = verdict == WEIR_VERDICT_PENDING;
-    settle(in, value, verdict);
+    settle(in, verdict);
 }
 
 void weir_intake_end(struct weir_intake *in)

@@ -48,9 +48,6 @@ struct weir_intake {
     struct weir_cutter cutter;
     struct weir_aside aside;
     struct weir_timer retry; /* no memory */
-    struct weir_value held;  /* of the event that waits: a wait ends by the limits of the stage behind, and is
-                                begun anew then */
-    bool resend;             /* it ended so */
     char *data;
     size_t start, len, cap; /* the bytes not sent yet: len of them, from start */
     uint64_t offset;        /* of the first of them in the stream */

@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/list.h"
 #include "base/mem.h"
 #include "core/service.h"
@@ -46,12 +47,34 @@ struct process {
     char *input;
     size_t input_len, input_pos;
     size_t max_output;
+    struct weir_holder *holder; /* NULL: nobody, or it was closed */
     bool ended, told, closed, terminated;
 };
 
 static struct process *process_of(struct weir_process *p)
 {
     return (struct process *)(void *)p; /* its first member */
+}
+
+/* --- memory --- */
+
+static size_t held_input(const struct process *p)
+{
+    return p->input != NULL ? p->input_len : 0;
+}
+
+static void free_input(struct process *p)
+{
+    weir_free(p->input);
+    p->input = NULL;
+    (void)weir_holder_hold(p->holder, p->p.output.cap + p->p.errors.cap); /* less is never refused */
+}
+
+/* Room in `to`; false: refused, or there is none. */
+static bool reserve(struct process *p, struct weir_strbuf *to, size_t more)
+{
+    const struct weir_strbuf *other = to == &p->p.output ? &p->p.errors : &p->p.output;
+    return weir_holder_reserve(p->holder, to, more, other->cap + held_input(p));
 }
 
 /* --- letting go --- */
@@ -64,9 +87,6 @@ static void release(struct process *p)
     weir_list_remove(&p->node);
     if (k->closing && weir_list_empty(&k->processes))
         weir_free(k);
-    weir_strbuf_fini(&p->p.output);
-    weir_strbuf_fini(&p->p.errors);
-    weir_free(p->input);
     weir_free(p);
 }
 
@@ -130,7 +150,7 @@ static void read_some(struct process *p, int which, size_t most)
     struct weir_strbuf *to = which == OUTPUT ? &p->p.output : &p->p.errors;
     char over[READ_STEP];
     for (size_t got = 0; p->fds[which] >= 0 && got < most;) {
-        bool drop = p->p.code != NULL || !weir_strbuf_reserve(to, READ_STEP);
+        bool drop = p->p.code != NULL || !reserve(p, to, READ_STEP);
         if (drop)
             give_up(p, "ENOMEM"); /* unless it was given up before */
         ssize_t n = read(p->fds[which], drop ? over : to->data + to->len, READ_STEP);
@@ -164,6 +184,7 @@ static void write_some(struct process *p)
         p->input_pos += (size_t)n;
     }
     close_end(p, INPUT);
+    free_input(p);
 }
 
 /* --- its end --- */
@@ -341,16 +362,40 @@ static int spawn(struct process *p, const struct weir_process_options *o)
     return rc;
 }
 
-static void watch(struct process *p)
+/* Ends what runs already; the ends before `polled` are polled. It is freed once those have closed. */
+static void abandon(struct process *p, int polled)
+{
+    (void)kill(-p->pid, SIGKILL);
+    (void)waitpid(p->pid, NULL, 0); /* it was killed: this does not take long */
+    p->ended = p->closed = true;
+    weir_timer_unset(p->worker, &p->timer);
+    for (int i = 0; i < POLLS; i++) {
+        if (i < polled)
+            close_end(p, i);
+        else if (p->fds[i] >= 0)
+            close(p->fds[i]);
+    }
+    free_input(p);
+    p->holder = NULL;
+    release(p);
+}
+
+/* 0 or an errno: it was abandoned. */
+static int watch(struct process *p)
 {
     for (int i = 0; i < POLLS; i++) {
         if (p->fds[i] < 0)
             continue;
-        uv_poll_init(&p->worker->loop, &p->polls[i], p->fds[i]); /* pipes and process descriptors can be polled */
+        int rc = WEIR_FAULT(POLL_INIT) ? UV_ENOMEM : uv_poll_init(&p->worker->loop, &p->polls[i], p->fds[i]);
+        if (rc < 0) {
+            abandon(p, i);
+            return -rc;
+        }
         p->polls[i].data = p;
         p->open++;
         uv_poll_start(&p->polls[i], i == INPUT ? UV_WRITABLE : UV_READABLE, on_poll);
     }
+    return 0;
 }
 
 static struct process *make(struct weir_worker *w, const struct weir_process_options *o)
@@ -362,6 +407,7 @@ static struct process *make(struct weir_worker *w, const struct weir_process_opt
     p->worker = w;
     p->keeper = k;
     p->max_output = o->max_output;
+    p->holder = o->holder;
     p->input_len = o->input_len;
     weir_list_init(&p->node);
     for (int i = 0; i < POLLS; i++)
@@ -391,8 +437,10 @@ static void unmake(struct process *p)
 int weir_process_start(struct weir_worker *w, const struct weir_process_options *o, void (*done)(struct weir_process *p), void *arg,
                        struct weir_process **ret, const char **ret_code, struct weir_err *reterr)
 {
-    struct process *p = make(w, o);
     *ret_code = "ENOMEM";
+    if (!weir_holder_hold(o->holder, o->input != NULL ? o->input_len : 0))
+        return weir_err_set(reterr, WEIR_E_LIMIT, "there is no room for its input");
+    struct process *p = make(w, o);
     if (p == NULL)
         return weir_err_set(reterr, WEIR_E_NOMEM, "out of memory");
     p->p.done = done;
@@ -409,7 +457,11 @@ int weir_process_start(struct weir_worker *w, const struct weir_process_options 
         return weir_err_set(reterr, WEIR_E_IO, "%s: %s", o->argv[0], strerror(error));
     }
     weir_list_append(&p->keeper->processes, &p->node);
-    watch(p);
+    error = watch(p);
+    if (error != 0) {
+        *ret_code = uv_err_name(-error);
+        return weir_err_set(reterr, WEIR_E_IO, "%s: can't be watched: %s", o->argv[0], strerror(error));
+    }
     *ret = &p->p;
     return WEIR_OK;
 }
@@ -425,5 +477,9 @@ void weir_process_close(struct weir_process *base)
     for (int i = 0; i < END; i++)
         close_end(p, i);
     terminate(p);
+    weir_strbuf_fini(&p->p.output);
+    weir_strbuf_fini(&p->p.errors);
+    free_input(p);
+    p->holder = NULL; /* it need not outlive this */
     release(p);
 }

@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "base/strbuf.h"
+#include "io/holder.h"
 
 struct weir_process;
 struct weir_worker;
@@ -26,6 +27,7 @@ struct weir_process_options {
     const void *input; /* copied; NULL: /dev/null */
     size_t input_len;
     size_t max_output;   /* bytes of output and errors together; more: TOO_LARGE */
+    struct weir_holder *holder; /* answers for input, output and errors until it is closed; NULL: nobody */
     uint64_t timeout_ns; /* 0: none */
 };
 
@@ -35,13 +37,14 @@ struct weir_process {
     void *arg;                            /* the opener's */
     int status, signal;                   /* its exit status, or the signal that ended it (0: none) */
     struct weir_strbuf output, errors;
-    const char *code; /* why it was ended: "TIMEOUT", "TOO_LARGE", "ENOMEM"; NULL: it was not */
+    const char *code; /* why it was ended: "TIMEOUT", "TOO_LARGE", "ENOMEM" (or its holder refused); NULL: it was not */
 };
 
-/* WEIR_E_IO: it can't be started; `ret_code` is a name such as "ENOENT" then (set on every failure). */
+/* WEIR_E_IO: it can't be started; `ret_code` is a name such as "ENOENT" then (set on every failure). WEIR_E_LIMIT: its holder refuses the
+ * input. */
 int weir_process_start(struct weir_worker *w, const struct weir_process_options *o, void (*done)(struct weir_process *p), void *arg,
                        struct weir_process **ret, const char **ret_code, struct weir_err *reterr);
-/* Nobody waits for it any more. Takes NULL. */
+/* Nobody waits for it any more: what it has read and is to read is freed. Takes NULL. */
 void weir_process_close(struct weir_process *p);
 
 #endif

@@ -5,23 +5,21 @@
 #define WEIR_IO_SOLE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
-#include "core/pool.h"
-#include "core/seat.h"
-#include "core/stage.h"
-#include "core/worker.h"
+#include "base/err.h"
 
-/* For weir_source_maker.make: whether the stream runs on this seat; the others get no source (NULL). Any
- * thread. */
-static inline bool weir_sole_here(const struct weir_seat *seat)
-{
-    return seat->worker->index == seat->stage->pool->first_slot;
-}
+struct weir_seat;
+struct weir_source;
+struct weir_source_ops;
+
+/* For weir_source_maker.make: an instance of `size` bytes, all zero but for the source, its first member. On
+ * the seat that runs the stream; the others get none: WEIR_OK, and `*ret` untouched. The caller owns it.
+ * Control thread. */
+int weir_sole_make(struct weir_seat *seat, size_t size, const struct weir_source_ops *ops,
+                   struct weir_source **ret, struct weir_err *reterr);
 
 /* For assert in a source's stop: it is the end, not a worker that leaves others behind. Worker thread. */
-static inline bool weir_sole_ends(const struct weir_seat *seat)
-{
-    return (seat->worker->obeyed & WEIR_ORDER_RETIRE) == 0;
-}
+bool weir_sole_ends(const struct weir_seat *seat);
 
 #endif

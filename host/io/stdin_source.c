@@ -20,6 +20,10 @@
 #include "config/problems.h"
 #include "config/types.h"
 #include "core/graph.h"
+#include "core/seat.h"
+#include "core/source.h"
+#include "core/stage.h"
+#include "core/worker.h"
 #include "io/framing.h"
 #include "io/intake.h"
 #include "io/sole.h"
@@ -292,16 +296,15 @@ static const struct weir_source_ops ops = {
 static int make(void *self, struct weir_seat *seat, struct weir_source **ret, struct weir_err *reterr)
 {
     struct maker *k = self;
-    if (!weir_sole_here(seat))
-        return WEIR_OK;
-    struct instance *in = weir_calloc(1, sizeof *in);
-    if (in == NULL)
-        return weir_err_set(reterr, WEIR_E_NOMEM, "stage '%s': out of memory", k->stage->name);
-    in->base = (struct weir_source){.ops = &ops, .seat = seat};
+    struct weir_source *made = NULL;
+    int rc = weir_sole_make(seat, sizeof(struct instance), &ops, &made, reterr);
+    if (made == NULL)
+        return rc;
+    struct instance *in = instance_of(made);
     in->maker = k;
     in->fd = in->flags = -1;
     weir_intake_init(&in->intake, &intake_ops, &k->counts, seat, &k->framing);
-    *ret = &in->base;
+    *ret = made;
     return WEIR_OK;
 }
 

@@ -193,10 +193,12 @@ static void on_listening(uv_poll_t *poll, int status, int events)
             take_connection(s, fd, &from);
             continue;
         }
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-            pause_accepting(s, errno);
-        if (errno != EINTR && errno != ECONNABORTED)
-            return;
+        int error = errno;
+        if (error == EINTR || error == ECONNABORTED)
+            continue;
+        if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM)
+            pause_accepting(s, error);
+        return;
     }
 }
 

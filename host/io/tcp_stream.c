@@ -12,7 +12,7 @@
 #include "io/dial.h"
 #include "io/tls.h"
 
-enum { READ_STEP = 16 << 10, READS_PER_POLL = 8 };
+enum { READ_LEAST = 4 << 10, READ_STEP = (16 << 10) - 1, READS_PER_POLL = 8, KEEP = 2 * WEIR_TCP_STREAM_AHEAD_MAX };
 
 static void update(struct weir_tcp_stream *s);
 
@@ -24,17 +24,42 @@ static void fail(struct weir_tcp_stream *s, ssize_t rc)
     snprintf(s->why, sizeof s->why, "%s", weir_transport_why(&s->t, (int)rc, why));
 }
 
+/* --- memory --- */
+
+/* What the buffers have is what is held: nothing when they are empty, as most of the time. */
+static void settle(struct weir_tcp_stream *s)
+{
+    if (s->in.len == 0)
+        weir_strbuf_fini(&s->in);
+    else if (s->in.cap > KEEP && s->in.len < s->in.cap / 4)
+        (void)weir_strbuf_resize(&s->in, s->in.len + 1); /* making smaller never fails */
+    if (s->out.len == 0)
+        weir_strbuf_fini(&s->out);
+    (void)weir_holder_hold(s->holder, s->in.cap + s->out.cap); /* nor is less refused */
+}
+
+/* Room for what comes; false: something is new. */
+static bool reserve(struct weir_tcp_stream *s)
+{
+    bool enough = s->in.cap - s->in.len > READ_LEAST;
+    if (enough || weir_holder_reserve(s->holder, &s->in, READ_STEP, s->out.cap))
+        return true;
+    if (s->in.failed)
+        fail(s, -ENOMEM);
+    else
+        s->refused = true;
+    return false;
+}
+
 /* --- moving bytes; each returns whether something is new --- */
 
 static bool read_some(struct weir_tcp_stream *s)
 {
     bool news = false;
     for (int i = 0; i < READS_PER_POLL && !s->eof && s->in.len < s->ahead_max; i++) {
-        if (!weir_strbuf_reserve(&s->in, READ_STEP)) {
-            fail(s, -ENOMEM);
+        if (!reserve(s))
             return true;
-        }
-        ssize_t n = weir_transport_read(&s->t, s->in.data + s->in.len, READ_STEP);
+        ssize_t n = weir_transport_read(&s->t, s->in.data + s->in.len, s->in.cap - s->in.len - 1);
         if (n == -EAGAIN)
             return news;
         if (n < 0) {
@@ -88,8 +113,9 @@ static void move(struct weir_tcp_stream *s)
         news = shake_hands(s);
     if (s->state == WEIR_TCP_STREAM_UP)
         news |= write_some(s);
-    if (s->state == WEIR_TCP_STREAM_UP)
+    if (s->state == WEIR_TCP_STREAM_UP && !s->refused)
         news |= read_some(s);
+    settle(s);
     update(s);
     if (news)
         s->progress(s); /* may close it */
@@ -99,9 +125,11 @@ static void move(struct weir_tcp_stream *s)
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
-    (void)status; /* the socket says it itself */
+    struct weir_tcp_stream *s = poll->data;
     (void)events;
-    move(poll->data);
+    if (status < 0)
+        s->polled = 0; /* libuv has stopped it; what is wrong the socket says itself */
+    move(s);
 }
 
 static void on_again(uv_idle_t *idle)
@@ -121,7 +149,7 @@ static void on_again(uv_idle_t *idle)
 static void update(struct weir_tcp_stream *s)
 {
     int events = 0;
-    bool reads = s->state == WEIR_TCP_STREAM_UP && !s->eof && s->in.len < s->ahead_max;
+    bool reads = s->state == WEIR_TCP_STREAM_UP && !s->eof && !s->refused && s->in.len < s->ahead_max;
     if (s->closing || !s->opened)
         return;
     if (s->state == WEIR_TCP_STREAM_HANDSHAKE)
@@ -134,6 +162,9 @@ static void update(struct weir_tcp_stream *s)
         uv_idle_start(&s->again, on_again);
     else
         uv_idle_stop(&s->again);
+    if (events == s->polled)
+        return; /* starting it again would cost two system calls */
+    s->polled = events;
     if (events != 0)
         uv_poll_start(&s->poll, events, on_poll);
     else
@@ -144,8 +175,6 @@ static void release(struct weir_tcp_stream *s)
 {
     if (--s->handles > 0)
         return;
-    weir_strbuf_fini(&s->in);
-    weir_strbuf_fini(&s->out);
     weir_tls_client_unref(s->tls);
     weir_free(s->name);
     weir_free(s);
@@ -233,6 +262,8 @@ int weir_tcp_stream_open(struct weir_worker *w, const struct weir_address *to, s
 
 void weir_tcp_stream_read_on(struct weir_tcp_stream *s)
 {
+    s->refused = false;
+    settle(s);
     if (s->opened)
         update(s);
 }
@@ -243,15 +274,36 @@ void weir_tcp_stream_nudge(struct weir_tcp_stream *s)
     uv_idle_start(&s->again, on_again);
 }
 
+/* Sends the beginning of `data`, past what waits already; returns how much. */
+static size_t send_now(struct weir_tcp_stream *s, const char *data, size_t len)
+{
+    size_t sent = 0;
+    while (s->state == WEIR_TCP_STREAM_UP && s->out.len == 0 && sent < len) {
+        ssize_t n = weir_transport_send(&s->t, data + sent, len - sent);
+        if (n == -EAGAIN)
+            break;
+        if (n < 0)
+            fail(s, n);
+        else
+            sent += (size_t)n;
+    }
+    return sent;
+}
+
 int weir_tcp_stream_write(struct weir_tcp_stream *s, const void *data, size_t len)
 {
     if (s->state == WEIR_TCP_STREAM_FAILED)
         return WEIR_E_CLOSED;
-    weir_strbuf_add(&s->out, data, len);
-    if (s->out.failed)
-        return WEIR_E_NOMEM;
-    if (s->state == WEIR_TCP_STREAM_UP && s->out.len == len)
-        write_some(s);
+    if (!weir_holder_hold(s->holder, s->in.cap + s->out.cap + len + 1)) /* all of it, before any of it is sent */
+        return WEIR_E_LIMIT;
+    size_t sent = send_now(s, data, len);
+    if (s->state != WEIR_TCP_STREAM_FAILED && sent < len) {
+        if (weir_holder_reserve(s->holder, &s->out, len - sent, s->in.cap)) /* no more than what is held already */
+            weir_strbuf_add(&s->out, (const char *)data + sent, len - sent);
+        else
+            fail(s, -ENOMEM);
+    }
+    settle(s);
     update(s);
     return s->state == WEIR_TCP_STREAM_FAILED ? WEIR_E_CLOSED : WEIR_OK;
 }
@@ -275,5 +327,7 @@ void weir_tcp_stream_close(struct weir_tcp_stream *s)
         uv_close((uv_handle_t *)&s->poll, on_closed); /* before the descriptor */
     if (s->t.fd >= 0)
         weir_transport_close(&s->t, s->state != WEIR_TCP_STREAM_UP || s->out.len > 0);
+    weir_strbuf_fini(&s->in);
+    weir_strbuf_fini(&s->out);
     uv_close((uv_handle_t *)&s->again, on_closed);
 }

@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "base/strbuf.h"
+#include "io/holder.h"
 #include "io/transport.h"
 
 struct weir_address;
@@ -37,6 +38,8 @@ struct weir_tcp_stream {
     bool truncated;           /* TLS: nobody has said that this is the end */
     const char *code;         /* FAILED: a name such as "ECONNREFUSED" */
     char why[WEIR_TRANSPORT_WHY_MAX];
+    struct weir_holder *holder; /* the opener's, until it closes the stream: answers for `in` and `out`; NULL: nobody */
+    bool refused;             /* it refused room for what the peer sends: nothing is read until the opener asks to read on */
     size_t ahead_max;         /* it stops reading at so many bytes; the opener may raise it to get a long piece whole */
     /* private */
     struct weir_worker *worker;
@@ -47,6 +50,7 @@ struct weir_tcp_stream {
     uv_poll_t poll;
     uv_idle_t again; /* TLS has bytes that no poll tells of */
     unsigned handles;
+    int polled; /* for what */
     bool opened, closing, shut_wanted, nudged;
 };
 
@@ -55,11 +59,12 @@ struct weir_tcp_stream {
 int weir_tcp_stream_open(struct weir_worker *w, const struct weir_address *to, struct weir_tls_client *tls, const char *name,
                          uint64_t timeout_ns, void (*progress)(struct weir_tcp_stream *s), void *arg, struct weir_tcp_stream **ret,
                          struct weir_err *reterr);
-/* Bytes were taken from `in`, or ahead_max changed: read on. */
+/* Bytes were taken from `in`, ahead_max changed, or there may be room again: read on. */
 void weir_tcp_stream_read_on(struct weir_tcp_stream *s);
 /* Calls `progress` in the loop's next turn, whatever is new. */
 void weir_tcp_stream_nudge(struct weir_tcp_stream *s);
-/* Sends `data`, now as far as it goes; the rest waits in `out`, whose length the opener bounds. WEIR_E_NOMEM, WEIR_E_CLOSED (it has failed). */
+/* Sends `data`, now as far as it goes; the rest waits in `out`, whose length the opener bounds. WEIR_E_CLOSED: it has failed, for want of memory
+ * perhaps. WEIR_E_LIMIT: its holder refuses the room that the data may need, and nothing is sent. */
 int weir_tcp_stream_write(struct weir_tcp_stream *s, const void *data, size_t len);
 /* Our end, once `out` is sent. */
 void weir_tcp_stream_shutdown(struct weir_tcp_stream *s);

@@ -16,7 +16,11 @@
 #include "config/conf.h"
 #include "config/problems.h"
 #include "config/types.h"
+#include "core/seat.h"
+#include "core/source.h"
+#include "core/stage.h"
 #include "core/value.h"
+#include "core/worker.h"
 #include "io/feed.h"
 #include "io/sole.h"
 #include "io/source_value.h"
@@ -218,7 +222,9 @@ static void close_source(struct weir_source *s)
 
 static void destroy(struct weir_source *s)
 {
-    weir_free(instance_of(s));
+    struct instance *in = instance_of(s);
+    weir_feed_fini(&in->feed);
+    weir_free(in);
 }
 
 static const struct weir_source_ops ops = {
@@ -227,15 +233,14 @@ static const struct weir_source_ops ops = {
 static int make(void *self, struct weir_seat *seat, struct weir_source **ret, struct weir_err *reterr)
 {
     struct maker *k = self;
-    if (!weir_sole_here(seat))
-        return WEIR_OK;
-    struct instance *in = weir_calloc(1, sizeof *in);
-    if (in == NULL)
-        return weir_err_set(reterr, WEIR_E_NOMEM, "stage '%s': out of memory", k->stage->name);
-    in->base = (struct weir_source){.ops = &ops, .seat = seat};
+    struct weir_source *made = NULL;
+    int rc = weir_sole_make(seat, sizeof(struct instance), &ops, &made, reterr);
+    if (made == NULL)
+        return rc;
+    struct instance *in = instance_of(made);
     in->maker = k;
     weir_feed_init(&in->feed, seat, &seat->stage->ports[0], on_resume);
-    *ret = &in->base;
+    *ret = made;
     return WEIR_OK;
 }
 

@@ -337,6 +337,7 @@ static void destroy(struct weir_source *s)
 {
     struct instance *in = instance_of(s);
     close_socket(in);
+    weir_feed_fini(&in->feed);
     weir_free(in->burst);
     weir_free(in);
 }
@@ -361,7 +362,6 @@ static int make(void *self, struct weir_seat *seat, struct weir_source **ret, st
     in->base = (struct weir_source){.ops = &ops, .seat = seat};
     in->maker = k;
     weir_feed_init(&in->feed, seat, &seat->stage->ports[0], on_resume);
-    in->feed.source = weir_feed_next_source();
     *ret = &in->base;
     return WEIR_OK;
 }

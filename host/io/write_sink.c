@@ -115,6 +115,19 @@ static void on_flush(struct weir_timer *t)
         submit(k);
 }
 
+/* In an ordered queue the events behind those of the batch can't begin before it is written: what would fill it
+ * may be waiting for it. */
+static bool is_ordered(const struct write_sink *k)
+{
+    return k->h.seat->stage->queue.shared.partitions != NULL;
+}
+
+/* The batch leaves as soon as the one before has come back. */
+static bool leaves_at_once(const struct write_sink *k)
+{
+    return k->shared->flush_after_ns == 0 || is_ordered(k);
+}
+
 /* Whether the batch leaves, or when. */
 static void submit_if_due(struct write_sink *k)
 {
@@ -122,7 +135,7 @@ static void submit_if_due(struct write_sink *k)
     struct weir_seat *seat = k->h.seat;
     if (k->filling == NULL)
         return;
-    if (s->flush_after_ns == 0) {
+    if (leaves_at_once(k)) {
         if (k->submitted == 0)
             submit(k);
         return;

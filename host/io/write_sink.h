@@ -6,8 +6,9 @@
  *
  * Events are `running` all the way, so `concurrency` bounds them.
  * A batch leaves when it has `buffer` bytes, when it is `flush_after` old, when the stage may begin no more
- * events (else nothing would ever fill it), when the host stops, and, without flush_after, as soon as the one
- * before has come back. */
+ * events (else nothing would ever fill it), when the host stops, and, without flush_after or in an ordered
+ * stage, where the next event of a key waits for the end of the one before, as soon as the batch before has
+ * come back. */
 #ifndef WEIR_IO_WRITE_SINK_H
 #define WEIR_IO_WRITE_SINK_H
 

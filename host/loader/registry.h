@@ -35,6 +35,9 @@ struct weir_handler_loader {
                 struct weir_err *reterr);
     /* For `weir check`: loads it, starts nothing. */
     int (*check)(const struct weir_app *app, const struct weir_app_stage *stage, struct weir_err *reterr);
+    /* Tells the ports that the stage's script calls, with the lines, as far as its text says so. NULL: it has no text. */
+    int (*calls)(const struct weir_app *app, const struct weir_app_stage *stage,
+                 void (*found)(void *arg, const char *port, size_t len, int line), void *arg, struct weir_err *reterr);
 };
 
 struct weir_registry;

@@ -8,6 +8,7 @@ local pages = {
     "README.md", "docs/configuration.md", "docs/handlers.md", "docs/overload.md", "docs/http.md", "docs/command-line.md",
     "docs/tls.md",
     "docs/testing.md",
+    "docs/looking-into-queues.md",
     "docs/calling-out.md",
     "docs/shared-tables.md",
     "docs/limits.md",

@@ -164,6 +164,23 @@ describe("weir tells the place and the cause of", function()
         assert.is_true(has_line(stderr, "page.lua:2: ended: over limits.cpu (200ms)"), stderr)
     end)
 
+    it("stages that could wait for each other by a call and a wait for room: a warning", function()
+        place:write("weir.yaml", head ..
+            "  page: {handler: page.lua, to: {ask: other}, queue: {overflow: wait}}\n  other: {handler: other.lua, to: page}\n")
+        place:write("page.lua", "return function(req)\n    local answer = weir.call('ask', 1)\n    req:reply(200, answer)\nend\n")
+        place:write("other.lua", "return function(event) weir.answer(event) end\n")
+        local status, stdout, stderr = place:weir {"check"}
+        assert.are.equal(0, status, stderr)
+        assert.is_truthy(stdout:find("^ok: 3 stages"), stdout)
+        assert.is_true(has_line(stderr, "weir.yaml:4:39: warning: "), stderr)
+        assert.is_truthy(stderr:find("page calls other, other waits for room in page", 1, true), stderr)
+        place:write("page.lua", "-- weir.call('ask', 1)\nreturn function(req) req:reply(200) end\n")
+        status, stdout, stderr = place:weir {"check"}
+        assert.are.equal(0, status, stderr)
+        assert.is_truthy(stdout:find("^ok: 3 stages"), stdout)
+        assert.are.equal("", stderr)
+    end)
+
     it("mistakes in several scripts, all of them", function()
         place:write("weir.yaml", head ..
             "  page: {handler: page.lua, to: other}\n  other: {handler: other.lua}\n")

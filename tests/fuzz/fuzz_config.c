@@ -41,7 +41,7 @@ static const struct weir_app_type http_type = {
     .name = "http", .kind = WEIR_APP_SOURCE, .text = "HTTP/1.1", .options = http_options, .option_count = 8};
 static const struct weir_app_type null_type = {.name = "null", .kind = WEIR_APP_SINK, .text = "ends events"};
 static const struct weir_app_type *const type_list[] = {&http_type, &null_type};
-static const struct weir_app_types types = {type_list, 2};
+static const struct weir_app_types types = {.types = type_list, .count = 2};
 
 enum { SETS_MAX = 4, LINE_MAX = 512 };
 

@@ -70,7 +70,7 @@ static void shop_open(struct shop *s)
         fail_msg("%s", s->parsed.report.data);
     if (weir_build_graph(s->parsed.app, &registry, &report, s->addresses, &s->graph, &err) != WEIR_OK)
         fail_msg("%s", err.text);
-    s->view = (struct weir_view){s->parsed.app, s->graph, NULL};
+    s->view = (struct weir_view){s->parsed.app, s->graph, NULL, NULL};
     assert_non_null(weir_graph_seats(s->graph, 0));
     assert_non_null(weir_graph_seats(s->graph, 1));
 }

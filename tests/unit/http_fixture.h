@@ -195,7 +195,7 @@ static inline enum weir_reason answer(struct rig_handler *h, struct weir_event *
 
 static const struct weir_app_type null_sink = {.name = "null", .kind = WEIR_APP_SINK, .text = "ends events"};
 static const struct weir_app_type *const type_list[] = {&weir_http_source_type, &null_sink};
-static const struct weir_app_types types = {type_list, 2};
+static const struct weir_app_types types = {.types = type_list, .count = 2};
 
 static inline void parse_options(struct site *s, const char *options)
 {

@@ -42,7 +42,7 @@ static inline struct weir_app *bed_options(const struct weir_app_type *type, con
 {
     static const struct weir_app_type feed = {.name = "feed", .kind = WEIR_APP_SOURCE, .text = "a test"};
     const struct weir_app_type *list[] = {&feed, type};
-    const struct weir_app_types types = {list, 2};
+    const struct weir_app_types types = {.types = list, .count = 2};
     struct weir_strbuf report = WEIR_STRBUF_INIT;
     struct weir_app *app = NULL;
     struct weir_err err;
@@ -56,8 +56,8 @@ static inline struct weir_app *bed_options(const struct weir_app_type *type, con
     return app;
 }
 
-static inline void bed_make(struct bed *b, const struct weir_app_type *type, bed_open_fn *open,
-                            const char *options, unsigned concurrency)
+static inline void bed_make_by(struct bed *b, const struct weir_app_type *type, bed_open_fn *open,
+                               const char *options, unsigned concurrency, enum weir_order_by order_by)
 {
     struct weir_err err;
     b->app = bed_options(type, options);
@@ -68,11 +68,18 @@ static inline void bed_make(struct bed *b, const struct weir_app_type *type, bed
     end->kind = WEIR_STAGE_SINK;
     end->concurrency = concurrency;
     end->queue.bytes = 64 << 20;
+    end->queue.order_by = order_by;
     if (open(end, b->app->stages[1].options, &end->handler, &err) < 0)
         fail_msg("%s", err.text);
     rig_wire_one(b->rig, FEED, "out", END);
     rig_finish(b->rig);
     b->w = rig_worker(b->rig, 0);
+}
+
+static inline void bed_make(struct bed *b, const struct weir_app_type *type, bed_open_fn *open,
+                            const char *options, unsigned concurrency)
+{
+    bed_make_by(b, type, open, options, concurrency, WEIR_ORDER_BY_NONE);
 }
 
 static inline void bed_end(struct bed *b)
@@ -132,6 +139,32 @@ static inline void bed_emit(struct bed *b, const void *data, size_t len)
 static inline void bed_emits(struct bed *b, const char *text)
 {
     bed_emit(b, text, strlen(text));
+}
+
+/* Opening the sink and making its handler survive any failed allocation; the bed is made already. */
+static inline void bed_expect_no_leaks(struct bed *b, bed_open_fn *open)
+{
+    long before = weir_mem_live();
+    struct weir_stage stage = {.name = "end"};
+    struct weir_err err;
+    int rc = WEIR_E_NOMEM;
+    for (long n = 0; rc != WEIR_OK; n++) {
+        struct weir_handler_maker m = {0};
+        struct weir_handler *h = NULL;
+        weir_mem_fail_after(n);
+        rc = open(&stage, b->app->stages[1].options, &m, &err);
+        bool opened = rc == WEIR_OK;
+        if (opened)
+            rc = m.make(m.self, b->w->seats[END], &h, &err);
+        weir_mem_fail_after(-1);
+        assert_true(rc == WEIR_OK || (rc == WEIR_E_NOMEM && h == NULL));
+        assert_true(n > 0 || rc == WEIR_E_NOMEM);
+        if (h != NULL)
+            h->ops->close(h);
+        if (opened)
+            m.destroy(m.self);
+        assert_int_equal(weir_mem_live(), before);
+    }
 }
 
 /* All of a file; to be freed. */

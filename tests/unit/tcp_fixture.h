@@ -54,7 +54,7 @@ static inline struct weir_app *tcp_parse(const char *options, struct weir_strbuf
 {
     static const struct weir_app_type end = {.name = "null", .kind = WEIR_APP_SINK, .text = "a test"};
     const struct weir_app_type *list[] = {&weir_tcp_source_type, &end};
-    const struct weir_app_types types = {list, 2};
+    const struct weir_app_types types = {.types = list, .count = 2};
     struct weir_app *app = NULL;
     struct weir_err err;
     char yaml[400];

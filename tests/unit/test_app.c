@@ -102,18 +102,23 @@ static void shared_tables_are_read(void **state)
     fixture_done(&r);
 }
 
-static void what_has_no_effect_yet_is_warned_of(void **state)
+static void controllers_and_their_settings_are_read(void **state)
 {
     (void)state;
     struct fixture_result r;
-    fixture_parse_good(&r, fixture_shop);
-    assert_string_equal(r.report.data,
-                        "weir.yaml:8:22: warning: 'controller' has no effect in this version\n"
-                        "        controller: {name: queue, sample: 1s, threshold: 100, idle: 5s}}\n"
-                        "                    ^\n"
-                        "weir.yaml:32:16: warning: 'admission' has no effect in this version\n"
-                        "        admission: {controller: response_time, target: 100ms, percentile: 90}\n"
-                        "                   ^\n");
+    const struct weir_app *app = fixture_parse_good(&r, fixture_shop);
+    assert_int_equal(r.report.len, 0);
+    assert_null(app->pools[0].controller.name);
+    const struct weir_app_controller *disk = &app->pools[1].controller, *page = &app->stages[2].admission[0];
+    assert_string_equal(disk->name, "queue");
+    assert_true(weir_conf_option_duration(disk->options, "sample") == 1 * s);
+    assert_true(weir_conf_option_number(disk->options, "threshold") == 100);
+    assert_int_equal(app->stages[2].admission_count, 1);
+    assert_string_equal(page->name, "response_time");
+    assert_true(weir_conf_option_duration(page->options, "target") == 100 * ms);
+    assert_true(weir_conf_option_number(page->options, "percentile") == 90);
+    assert_string_equal(app->stages[2].batch.name, "throughput");
+    assert_null(app->stages[1].batch.name);
     fixture_done(&r);
 }
 
@@ -307,25 +312,38 @@ static void the_middle_class_is_the_default_without_normal(void **state)
     fixture_done(&r);
 }
 
-static void all_shapes_of_later_keys_are_accepted(void **state)
+static void all_shapes_of_controllers_are_read(void **state)
 {
     (void)state;
     struct fixture_result r;
-    char text[400];
-    static const char *const shapes[] = {"{controller: codel, target: 5ms, interval: 100ms}",
-                                         "{controller: gradient}",
-                                         "{controller: token_bucket, rate: 0.5, burst: 10}",
-                                         "{script: my.lua}", "[{controller: codel}, {script: my.lua}]"};
+    char text[600];
+    static const struct {
+        const char *shape, *names[3];
+    } shapes[] = {
+        {"codel", {"codel"}},
+        {"{controller: codel, target: 5ms}", {"codel"}},
+        {"{controller: token_bucket, rate: 0.5}", {"token_bucket"}},
+        {"[codel, {controller: token_bucket, rate: 7}]", {"codel", "token_bucket"}},
+        {"[{controller: codel}, {script: my.lua}]", {"codel"}},
+    };
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         snprintf(text, sizeof text,
                  "weir: 1\nstages:\n  web: {source: http, listen: ':80', to: a}\n  a: {handler: a.lua, "
-                 "on_error: b, admission: %s}\n"
-                 "  b: {sink: null}\ndefaults: {queue: {order: adaptive}}\n",
-                 shapes[i]);
-        fixture_parse_good(&r, text);
-        assert_non_null(
-            strstr(r.report.data, "weir.yaml:4:47: warning: 'admission' has no effect in this version\n"));
-        assert_null(strstr(r.report.data, "'on_error'"));
+                 "on_error: b, batch: {min: 1, max: 8, controller: none}, admission: %s}\n"
+                 "  b: {sink: null}\npools: {d: {threads: {min: 1, max: 3}}, e: {threads: {min: 1, max: 3}, controller: none}}\n",
+                 shapes[i].shape);
+        const struct weir_app *app = fixture_parse_good(&r, text);
+        const struct weir_app_stage *a = &app->stages[1];
+        for (size_t k = 0; k < 3; k++) {
+            assert_true((k < a->admission_count) == (shapes[i].names[k] != NULL));
+            if (k < a->admission_count)
+                assert_string_equal(a->admission[k].name, shapes[i].names[k]);
+        }
+        assert_null(a->batch.name);
+        assert_string_equal(app->pools[1].controller.name, "queue");
+        assert_true(weir_conf_option_number(app->pools[1].controller.options, "threshold") == 50.5);
+        assert_null(app->pools[2].controller.name);
+        assert_true((strstr(r.report.data != NULL ? r.report.data : "", "'admission' by a script has no effect") != NULL) == (i == 4));
         fixture_done(&r);
     }
 }
@@ -391,7 +409,7 @@ int main(void)
         cmocka_unit_test(a_minimal_application_has_the_built_in_defaults),
         cmocka_unit_test(pools_classes_and_admin_are_read),
         cmocka_unit_test(shared_tables_are_read),
-        cmocka_unit_test(what_has_no_effect_yet_is_warned_of),
+        cmocka_unit_test(controllers_and_their_settings_are_read),
         cmocka_unit_test(stages_take_defaults_and_their_own_settings),
         cmocka_unit_test(outputs_have_their_shapes),
         cmocka_unit_test(config_is_handed_on_as_it_is),
@@ -399,7 +417,7 @@ int main(void)
         cmocka_unit_test(an_empty_string_is_an_option_when_its_least_length_is_none),
         cmocka_unit_test(limits_that_nobody_wrote_follow_lower_ones),
         cmocka_unit_test(the_middle_class_is_the_default_without_normal),
-        cmocka_unit_test(all_shapes_of_later_keys_are_accepted),
+        cmocka_unit_test(all_shapes_of_controllers_are_read),
         cmocka_unit_test(the_command_line_overrides),
         cmocka_unit_test(later_problems_are_reported_alike),
     };

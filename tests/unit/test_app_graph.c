@@ -118,7 +118,7 @@ static void what_is_behind_a_stream_keeps_its_order_unless_told_otherwise(void *
     static const struct weir_app_type lines = {
         .name = "lines", .kind = WEIR_APP_SOURCE, .makes_streams = true, .text = "makes lines"};
     static const struct weir_app_type *const list[] = {&lines, &fixture_null};
-    static const struct weir_app_types types = {list, 2};
+    static const struct weir_app_types types = {.types = list, .count = 2};
     static const char text[] = "weir: 1\nstages:\n"
                                "  in: {source: lines, to: [plain, none, newest, user, end]}\n"
                                "  plain: {handler: a.lua, to: farther}\n"

@@ -4,6 +4,7 @@
 
 #include "test.h"
 
+#define FIXTURE_CONTROLLERS 0
 #include "app_fixture.h"
 #include "core/pool.h"
 #include "core/seat.h"

@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include "holder_fixture.h"
 #include "loop_fixture.h"
 
 static struct bench b;
@@ -51,7 +52,7 @@ static int finish(struct weir_file_job *j, bool keep)
     bool done = false;
     j->done = on_done;
     j->arg = &done;
-    weir_file_job_start(b.w, j);
+    assert_true(weir_file_job_start(b.w, j));
     bench_until(&b, is_set, &done);
     int error = j->error;
     if (!keep)
@@ -118,6 +119,25 @@ static void a_replacement_keeps_the_old_one_until_it_is_whole(void **state)
     weir_file_job_destroy(j);
 }
 
+/* Processes that died, of which one had our number, may have left their files. */
+static void a_file_that_a_dead_process_left_is_not_in_the_way(void **state)
+{
+    (void)state;
+    char path[128];
+    for (int i = 0; i < 100; i++) {
+        snprintf(path, sizeof path, "%s/.weir-%ld-%d", folder, (long)getpid(), i);
+        int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0600);
+        assert_true(fd >= 0);
+        close(fd);
+    }
+    assert_int_equal(write_file(WEIR_FILE_REPLACE, "b", "new"), 0);
+    assert_holds("b", "new");
+    for (int i = 0; i < 100; i++) {
+        snprintf(path, sizeof path, "%s/.weir-%ld-%d", folder, (long)getpid(), i);
+        assert_int_equal(unlink(path), 0);
+    }
+}
+
 static void folders_are_made_listed_renamed_and_removed(void **state)
 {
     (void)state;
@@ -170,17 +190,134 @@ static void a_pipe_does_not_hold_the_thread(void **state)
     assert_int_equal(write_file(WEIR_FILE_WRITE, "pipe", "x"), ENXIO);
 }
 
-static void an_abandoned_job_frees_itself(void **state)
+/* --- those that are called off --- */
+
+static int ended;
+
+static void end_cancelled(struct weir_file_job *j)
+{
+    ended++;
+    weir_file_job_destroy(j);
+}
+
+static bool all_have_ended(void *arg)
+{
+    return ended == *(int *)arg;
+}
+
+static void a_cancelled_job_ends_all_the_same(void **state)
 {
     (void)state;
-    for (int i = 0; i < 20; i++) { /* more than there are threads: some can be called off, some run already */
-        struct weir_file_job *j = job(WEIR_FILE_APPEND, "a", NULL);
-        weir_strbuf_adds(&j->data, "x");
-        j->done = on_done;
-        weir_file_job_start(b.w, j);
-        weir_file_job_abandon(j);
+    int count = 40;
+    ended = 0;
+    assert_int_equal(write_file(WEIR_FILE_WRITE, "big", "0123456789"), 0);
+    for (int i = 0; i < count; i++) { /* more than there are threads: some can be called off, some run already */
+        struct weir_file_job *j = job(i % 2 == 0 ? WEIR_FILE_APPEND : WEIR_FILE_READ, i % 2 == 0 ? "a" : "big", NULL);
+        if (i % 2 == 0)
+            weir_strbuf_adds(&j->data, "x");
+        j->done = end_cancelled;
+        assert_true(weir_file_job_start(b.w, j));
+        weir_file_job_cancel(j);
     }
-    /* the teardown's loop runs until they have ended, and looks at the memory */
+    bench_until(&b, all_have_ended, &count);
+}
+
+/* --- who answers for the data --- */
+
+static void write_large(const char *path, size_t len)
+{
+    struct weir_file_job *j = job(WEIR_FILE_WRITE, path, NULL);
+    assert_true(weir_strbuf_reserve(&j->data, len));
+    memset(j->data.data, 'x', len);
+    j->data.len = len;
+    assert_int_equal(finish(j, false), 0);
+}
+
+static void what_is_read_is_held_before_there_is_memory_for_it(void **state)
+{
+    (void)state;
+    struct counting c = COUNTING(1 << 20);
+    write_large("small", 3000);
+    write_large("large", 500000);
+    struct weir_file_job *j = job(WEIR_FILE_READ, "small", NULL);
+    j->max = 1 << 20;
+    j->holder = &c.holder;
+    assert_int_equal(finish(j, true), 0);
+    assert_int_equal(j->data.len, 3000);
+    assert_int_equal(c.asked, 1); /* a small file is read at once */
+    assert_true(j->data.cap <= c.held);
+    weir_file_job_destroy(j);
+    j = job(WEIR_FILE_READ, "large", NULL);
+    j->max = 1 << 20;
+    j->holder = &c.holder;
+    assert_int_equal(finish(j, true), 0);
+    assert_int_equal(j->data.len, 500000);
+    assert_true(j->data.cap <= c.held);
+    assert_true(c.most < 510000); /* it is known how much that is */
+    weir_file_job_destroy(j);
+}
+
+static void what_is_refused_is_not_read(void **state)
+{
+    (void)state;
+    struct counting c = COUNTING(100000);
+    write_large("large", 500000);
+    struct weir_file_job *j = job(WEIR_FILE_READ, "large", NULL);
+    j->max = 1 << 20;
+    j->holder = &c.holder;
+    assert_int_equal(finish(j, true), ENOMEM);
+    assert_true(j->data.cap <= 100000);
+    weir_file_job_destroy(j);
+    c = (struct counting)COUNTING(100);
+    j = job(WEIR_FILE_READ, "large", NULL);
+    j->holder = &c.holder;
+    assert_false(weir_file_job_start(b.w, j));
+    weir_file_job_destroy(j);
+}
+
+static void a_file_without_a_size_is_read_to_its_end(void **state)
+{
+    (void)state;
+    struct counting c = COUNTING(1 << 20);
+    struct weir_file_job *j = weir_file_job_create(WEIR_FILE_READ, "/proc", "self/maps", NULL);
+    assert_non_null(j);
+    j->whole = true;
+    j->max = 1 << 20;
+    j->holder = &c.holder;
+    assert_int_equal(finish(j, true), 0);
+    assert_true(j->data.len > 4096); /* more than one step */
+    assert_int_equal(j->data.data[j->data.len - 1], '\n');
+    assert_true(j->data.cap <= c.held);
+    weir_file_job_destroy(j);
+}
+
+static void a_long_list_asks_for_room_on_its_way(void **state)
+{
+    (void)state;
+    struct counting c = COUNTING(1 << 20);
+    size_t expected = 0;
+    for (int i = 0; i < 300; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "file-with-a-long-name-%03d", i);
+        assert_int_equal(write_file(WEIR_FILE_WRITE, name, ""), 0);
+        expected += strlen(name) + 1;
+    }
+    struct weir_file_job *j = job(WEIR_FILE_LIST, ".", NULL);
+    j->max = 1 << 20;
+    j->holder = &c.holder;
+    assert_int_equal(finish(j, true), 0);
+    assert_int_equal(j->data.len, expected); /* none twice, none left out */
+    assert_true(c.asked > 1);
+    assert_true(j->data.cap <= c.held);
+    weir_file_job_destroy(j);
+    j = job(WEIR_FILE_LIST, ".", NULL);
+    j->max = 5000;
+    assert_int_equal(finish(j, false), EFBIG);
+    c = (struct counting)COUNTING(5000);
+    j = job(WEIR_FILE_LIST, ".", NULL);
+    j->max = 1 << 20;
+    j->holder = &c.holder;
+    assert_int_equal(finish(j, false), ENOMEM);
 }
 
 static void without_memory_nothing_is_left(void **state)
@@ -206,10 +343,15 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(files_are_written_and_read),
         CASE(a_replacement_keeps_the_old_one_until_it_is_whole),
+        CASE(a_file_that_a_dead_process_left_is_not_in_the_way),
         CASE(folders_are_made_listed_renamed_and_removed),
         CASE(nothing_outside_is_reached),
         CASE(a_pipe_does_not_hold_the_thread),
-        CASE(an_abandoned_job_frees_itself),
+        CASE(a_cancelled_job_ends_all_the_same),
+        CASE(what_is_read_is_held_before_there_is_memory_for_it),
+        CASE(what_is_refused_is_not_read),
+        CASE(a_file_without_a_size_is_read_to_its_end),
+        CASE(a_long_list_asks_for_room_on_its_way),
         CASE(without_memory_nothing_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,6 +81,22 @@ static void a_batch_leaves_early_when_it_is_large_or_can_not_grow(void **state)
     bed_end(&b);
 }
 
+/* Of one source: none begins before the one before it has ended. */
+static void in_an_ordered_queue_nobody_waits_for_a_batch_that_can_not_grow(void **state)
+{
+    (void)state;
+    struct bed b;
+    char options[100];
+    unlink(path);
+    snprintf(options, sizeof options, "path: '%s', flush_after: 1h", path);
+    bed_make_by(&b, &weir_file_sink_type, weir_file_sink_open, options, 100, WEIR_ORDER_BY_SOURCE);
+    for (int i = 0; i < 20; i++)
+        rig_emit_value(b.w, FEED, i);
+    bed_until(&b, bed_handled, &(int){20}); /* by a clock that stands still */
+    bed_expect_file(path, "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n13\n14\n15\n16\n17\n18\n19\n");
+    bed_end(&b);
+}
+
 static void values_take_the_form_that_is_asked_for(void **state)
 {
     (void)state;
@@ -247,7 +263,7 @@ static void a_date_that_is_none_is_told_with_its_line(void **state)
     (void)state;
     static const char yaml[] = "weir: 1\nstages:\n  end: {sink: file, path: 'a-%q'}\n";
     const struct weir_app_type *list[] = {&weir_file_sink_type};
-    const struct weir_app_types types = {list, 1};
+    const struct weir_app_types types = {.types = list, .count = 1};
     struct weir_strbuf report = WEIR_STRBUF_INIT;
     struct weir_app *app = NULL;
     struct weir_err err;
@@ -266,26 +282,7 @@ static void opening_and_making_survive_any_failed_allocation(void **state)
     NEEDS_INJECTION();
     struct bed b;
     file_bed(&b, "", 100);
-    long before = weir_mem_live();
-    struct weir_stage stage = {.name = "end"};
-    struct weir_err err;
-    int rc = WEIR_E_NOMEM;
-    for (long n = 0; rc != WEIR_OK; n++) {
-        struct weir_handler_maker m = {0};
-        struct weir_handler *h = NULL;
-        weir_mem_fail_after(n);
-        rc = weir_file_sink_open(&stage, b.app->stages[1].options, &m, &err);
-        bool opened = rc == WEIR_OK;
-        if (opened)
-            rc = m.make(m.self, b.w->seats[END], &h, &err);
-        weir_mem_fail_after(-1);
-        assert_true(rc == WEIR_OK || (rc == WEIR_E_NOMEM && h == NULL));
-        if (h != NULL)
-            h->ops->close(h);
-        if (opened)
-            m.destroy(m.self);
-        assert_int_equal(weir_mem_live(), before);
-    }
+    bed_expect_no_leaks(&b, weir_file_sink_open);
     bed_end(&b);
 }
 
@@ -317,6 +314,7 @@ int main(void)
         TEST(events_are_handled_once_they_are_in_the_file),
         TEST(a_batch_waits_for_more_until_its_time_is_over),
         TEST(a_batch_leaves_early_when_it_is_large_or_can_not_grow),
+        TEST(in_an_ordered_queue_nobody_waits_for_a_batch_that_can_not_grow),
         TEST(values_take_the_form_that_is_asked_for),
         TEST(a_request_has_no_form_and_fails_alone),
         TEST(a_full_device_fails_events_and_the_next_ones_are_tried_again),

@@ -1,5 +1,6 @@
 #include "io/http_client.h"
 
+#include "holder_fixture.h"
 #include "loop_fixture.h"
 
 static struct bench b;
@@ -244,6 +245,50 @@ static void a_fast_peer_has_to_wait(void **state)
     close(fd);
 }
 
+static void serve_much(size_t len)
+{
+    char head[64], block[1024];
+    memset(block, 'x', sizeof block);
+    snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", len);
+    int fd = serve(head);
+    for (size_t sent = 0; sent < len;) {
+        ssize_t n = write(fd, block, sizeof block < len - sent ? sizeof block : len - sent);
+        if (n < 0 && errno != EAGAIN)
+            break; /* it does not want more */
+        sent += n > 0 ? (size_t)n : 0;
+        bench_turn(&b);
+    }
+    close(fd);
+}
+
+static void its_buffers_are_held(void **state)
+{
+    (void)state;
+    struct counting c = COUNTING(200000);
+    struct seen s = {0};
+    struct weir_http_fetch *f = open_fetch((struct weir_http_fetch_options){.holder = &c.holder}, &s);
+    serve_much(100000);
+    bench_until(&b, has_ended, f);
+    assert_null(f->code);
+    assert_int_equal(f->body.len, 100000);
+    assert_true(c.held >= f->body.cap + f->headers.cap);
+    weir_http_fetch_close(f);
+    f = open_fetch((struct weir_http_fetch_options){.holder = &c.holder}, &(struct seen){0});
+    c.held = 0;
+    serve_much(300000);
+    bench_until(&b, has_ended, f);
+    assert_string_equal(f->code, "ENOMEM");
+    assert_true(c.most <= 200000);
+    weir_http_fetch_close(f);
+    char *much = calloc(1, 300000);
+    assert_non_null(much);
+    struct weir_http_fetch_options o = {
+        .url = "http://127.0.0.1:1/", .has_body = true, .body = much, .len = 300000, .holder = &c.holder};
+    struct weir_err err;
+    assert_int_equal(weir_http_fetch_open(b.w, &o, on_progress, &s, &f, &err), WEIR_E_LIMIT);
+    free(much);
+}
+
 static void a_streamed_body_is_asked_for(void **state)
 {
     (void)state;
@@ -342,6 +387,7 @@ int main(void)
         CASE(a_time_limit_ends_it),
         CASE(a_streamed_answer_begins_with_its_head),
         CASE(a_fast_peer_has_to_wait),
+        CASE(its_buffers_are_held),
         CASE(a_streamed_body_is_asked_for),
         CASE(headers_and_bodies_are_as_given),
         CASE(what_is_open_ends_with_the_worker),

@@ -304,6 +304,30 @@ static void test_a_watch_ends_with_its_timeout_or_the_entry(void **state)
     lua_close_app(&app);
 }
 
+/* The write finds a watch whose message about another time to live is on its way still. */
+static void test_a_watch_sees_a_write_that_follows_an_expire(void **state)
+{
+    (void)state;
+    weir_clock_set_virtual(1000 * WEIR_NS_PER_S);
+    LUA_APP(app, {.name = "a", .to = "out=sink", .script = WATCHER});
+    struct weir_shared_key k = weir_shared_key_string("k", 1);
+    set_now(&app, 1, 0);
+    lua_send_int(&app, "a", 1);
+    assert_true(weir_shared_table_expire(table_of(&app), &k, 3 * WEIR_NS_PER_S));
+    assert_true(weir_shared_table_expire(table_of(&app), &k, 4 * WEIR_NS_PER_S));
+    set_now(&app, 2, 0);
+    lua_pump(&app);
+    assert_string_equal(lua_arrived(), "\"saw 2\"\n");
+    lua_send_int(&app, "a", 1);
+    assert_true(weir_shared_table_expire(table_of(&app), &k, 3 * WEIR_NS_PER_S));
+    lua_pump(&app);
+    assert_string_equal(lua_arrived(), "");
+    set_now(&app, 3, 0);
+    lua_pump(&app);
+    assert_string_equal(lua_arrived(), "\"saw 3\"\n");
+    lua_close_app(&app);
+}
+
 static void test_a_watch_of_a_known_value_misses_nothing(void **state)
 {
     (void)state;
@@ -334,6 +358,15 @@ static void test_a_watch_that_is_cancelled_leaves_nothing(void **state)
     for (size_t i = 0; i < app.g->stage_count; i++)
         app.w->seats[i]->handler->ops->cancel(app.w->seats[i]->handler);
     lua_pump(&app);
+    lua_send_int(&app, "a", 1);
+    struct weir_shared_key k = weir_shared_key_string("k", 1);
+    assert_true(weir_shared_table_expire(table_of(&app), &k, WEIR_NS_PER_S)); /* told, and queued still */
+    for (size_t i = 0; i < app.g->stage_count; i++)
+        app.w->seats[i]->handler->ops->cancel(app.w->seats[i]->handler);
+    set_now(&app, 3, 0);
+    lua_pump(&app);
+    set_now(&app, 4, 0);
+    lua_pump(&app);
     assert_string_equal(lua_arrived(), "");
     lua_close_app(&app); /* counts the memory */
 }
@@ -352,6 +385,7 @@ int main(void)
         TEST(test_stages_share_a_table),
         TEST(test_a_watch_ends_with_a_write),
         TEST(test_a_watch_ends_with_its_timeout_or_the_entry),
+        TEST(test_a_watch_sees_a_write_that_follows_an_expire),
         TEST(test_a_watch_of_a_known_value_misses_nothing),
         TEST(test_a_watch_that_is_cancelled_leaves_nothing),
     };

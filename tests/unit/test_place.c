@@ -182,7 +182,7 @@ static void a_path_too_long_for_a_socket_is_refused(void **state)
     memset(path, 'x', sizeof path - 1);
     path[sizeof path - 1] = '\0';
     assert_false(weir_client_probe(path));
-    assert_int_equal(weir_client_get(path, "/", &answer, &err), WEIR_E_INVAL);
+    assert_int_equal(weir_client_ask(&(struct weir_client_question){.path = path, .target = "/"}, &answer, &err), WEIR_E_INVAL);
     assert_non_null(strstr(err.text, "longer than the 107 bytes"));
 }
 

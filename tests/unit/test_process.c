@@ -1,9 +1,13 @@
 #include "io/process.h"
 
+#include "holder_fixture.h"
 #include "loop_fixture.h"
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+
+#include "base/fault.h"
 
 static struct bench b;
 
@@ -148,6 +152,30 @@ static void too_much_output_ends_it(void **state)
     weir_process_close(p);
 }
 
+static void its_input_and_output_are_held(void **state)
+{
+    (void)state;
+    struct counting c = COUNTING(200000);
+    struct weir_process *p;
+    run("cat", (struct weir_process_options){.holder = &c.holder, .input = "in\n", .input_len = 3}, &p);
+    assert_int_equal(p->output.len, 3);
+    assert_true(c.held >= p->output.cap);
+    weir_process_close(p);
+    assert_int_equal(c.held, 0);
+    run("head -c 500000 /dev/zero", (struct weir_process_options){.holder = &c.holder}, &p);
+    assert_string_equal(p->code, "ENOMEM");
+    assert_true(c.most <= 200000);
+    weir_process_close(p);
+    assert_int_equal(c.held, 0);
+    char *argv[] = {(char *)(uintptr_t)"true", NULL}, *much = calloc(1, 300000);
+    assert_non_null(much);
+    struct weir_process_options o = {.argv = argv, .holder = &c.holder, .input = much, .input_len = 300000};
+    struct weir_err err;
+    const char *code;
+    assert_int_equal(weir_process_start(b.w, &o, on_done, NULL, &p, &code, &err), WEIR_E_LIMIT);
+    free(much);
+}
+
 static void what_it_leaves_behind_is_not_waited_for(void **state)
 {
     (void)state;
@@ -179,6 +207,24 @@ static void a_program_that_is_not_there_has_a_name(void **state)
     assert_null(p);
     assert_string_equal(code, "ENOENT");
     assert_string_equal(err.text, "no-such-program: No such file or directory");
+}
+
+/* It runs by then, and nothing could be heard of it. */
+static void a_program_that_can_not_be_watched_is_ended(void **state)
+{
+    (void)state;
+    NEEDS_INJECTION();
+    char *argv[] = {(char *)(uintptr_t)"sleep", (char *)(uintptr_t)"1000", NULL};
+    struct weir_process_options o = {.argv = argv, .input = "x", .input_len = 1, .timeout_ns = WEIR_NS_PER_S};
+    struct weir_process *p = NULL;
+    struct weir_err err;
+    const char *code;
+    weir_fault_arm(WEIR_FAULT_POLL_INIT, 1);
+    assert_int_equal(weir_process_start(b.w, &o, on_done, NULL, &p, &code, &err), WEIR_E_IO);
+    assert_null(p);
+    assert_string_equal(code, "ENOMEM");
+    assert_string_equal(err.text, "sleep: can't be watched: Cannot allocate memory");
+    assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no child is left */
 }
 
 static void without_memory_nothing_is_left(void **state)
@@ -214,9 +260,11 @@ int main(void)
         CASE(one_that_ignores_it_is_killed),
         CASE(closing_one_that_was_told_to_end_does_not_spare_it),
         CASE(too_much_output_ends_it),
+        CASE(its_input_and_output_are_held),
         CASE(what_it_leaves_behind_is_not_waited_for),
         CASE(a_closed_one_is_ended_and_so_is_one_of_a_worker_that_leaves),
         CASE(a_program_that_is_not_there_has_a_name),
+        CASE(a_program_that_can_not_be_watched_is_ended),
         CASE(without_memory_nothing_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

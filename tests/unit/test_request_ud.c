@@ -139,6 +139,75 @@ static void test_a_request_is_of_no_use_after_its_call(void **state)
     lua_close_app(&app);
 }
 
+/* The same call handles both events, and the second has a request too: what was kept from the first is another handle. */
+static void test_a_kept_request_never_stands_for_a_later_one(void **state)
+{
+    (void)state;
+    LUA_APP(app, {.name = "a",
+                  .to = "out=sink",
+                  .script = "local weir = require 'weir'\nlocal kept, headers\nreturn function(r)\n"
+                            "  if not kept then kept, headers = r, r.headers return r:reply(200) end\n"
+                            "  weir.emit('out', {kept == r, headers == r.headers, select(2, pcall(kept.reply, kept, 201)),\n"
+                            "    select(2, pcall(function() return headers.host end)), tostring(kept)})\n"
+                            "  r:reply(202)\nend"});
+    lua_send_request(&app, "a", fake_request("", false));
+    lua_send_request(&app, "a", fake_request("", false));
+    const char *got = lua_arrived();
+    assert_int_equal(strncmp(got, "[false,false,", 13), 0);
+    assert_int_equal(count_of(got, "the request is over: the call that had it has ended"), 3);
+    assert_int_equal(seen.status, 202);
+    assert_int_equal(seen.live, 0);
+    lua_close_app(&app);
+}
+
+/* All of them are light userdata, and have one metatable. */
+static void test_other_light_userdata_are_no_requests(void **state)
+{
+    (void)state;
+    LUA_APP(app, {.name = "a",
+                  .to = "out=sink",
+                  .script = "local weir = require 'weir'\nlocal null = weir.json.null\nreturn function(r)\n"
+                            "  local function why(f, ...) return select(2, pcall(f, ...)) end\n"
+                            "  weir.emit('out', {why(function() return null.x end), why(function() null.x = 1 end), why(pairs, null), "
+                            "why(pairs, r), why(r.reply, null), tostring(null):match '^userdata: ' ~= nil})\n  r:reply(200)\nend"});
+    lua_send_request(&app, "a", fake_request("", false));
+    const char *got = lua_arrived();
+    assert_int_equal(count_of(got, "attempt to index weir.json.null"), 2);
+    assert_non_null(strstr(got, "pairs: a table expected, this is a light userdata"));
+    assert_non_null(strstr(got, "pairs: a table expected, this is a request"));
+    assert_non_null(strstr(got, "req:reply needs a request, this is a userdata"));
+    assert_non_null(strstr(got, ",true]\n"));
+    lua_close_app(&app);
+}
+
+/* Batches that grow: the call gets new places, and what was kept from the old ones is over. Tables hash the low half of a handle, so requests
+ * of one call differ there. */
+static void test_requests_of_batches(void **state)
+{
+    (void)state;
+    LUA_APP(app, {.name = "a",
+                  .to = "out=sink",
+                  .script = "local weir = require 'weir'\nlocal kept, seen = {}, {}\nreturn {handle_batch = function(evs)\n"
+                            "  for _, r in ipairs(kept) do assert(select(2, pcall(r.reply, r, 500)):find 'is over') end\n"
+                            "  for i = 1, evs.n do\n    local r = evs[i]\n"
+                            "    assert(not kept[r] and r == evs[i])\n    kept[#kept + 1], kept[r] = r, true\n"
+                            "    local low = ('%p'):format(r):sub(-8)\n    assert(not seen[low] and r.path == '/a%20b')\n"
+                            "    seen[low] = true\n"
+                            "    if i % 2 == 0 then r:reply(200 + i) end\n  end\n"
+                            "  if evs.n == 9 then weir.emit('out', #kept) end\nend}"});
+    static const int sizes[] = {1, 3, 2, 9};
+    const struct weir_value held = {.kind = WEIR_VALUE_REQUEST};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        for (int k = 0; k < sizes[i]; k++)
+            assert_int_equal(lua_offer(&app, "a", held, fake_request("", false)), WEIR_VERDICT_ACCEPTED);
+        lua_pump(&app);
+        assert_int_equal(seen.live, 1 - sizes[i]); /* each new one sets it to 1 */
+    }
+    assert_string_equal(lua_arrived(), "15\n");
+    assert_int_equal(lua_count(&lua_seat(&app, "a")->ledger.failed), 0);
+    lua_close_app(&app);
+}
+
 static void test_a_failed_call_leaves_its_request_to_the_host(void **state)
 {
     (void)state;
@@ -274,6 +343,9 @@ int main(void)
         cmocka_unit_test(test_a_request_moves),
         cmocka_unit_test(test_a_refused_request_stays_with_its_sender),
         cmocka_unit_test(test_a_request_is_of_no_use_after_its_call),
+        cmocka_unit_test(test_a_kept_request_never_stands_for_a_later_one),
+        cmocka_unit_test(test_other_light_userdata_are_no_requests),
+        cmocka_unit_test(test_requests_of_batches),
         cmocka_unit_test(test_a_failed_call_leaves_its_request_to_the_host),
         cmocka_unit_test(test_a_stream_waits_for_its_client),
         cmocka_unit_test(test_a_stream_left_open_is_cut),

@@ -21,7 +21,8 @@ static struct weir_http_text text(const char *s)
 static struct weir_route_answer ask(struct shop *s, const char *method, const char *path, const char *query)
 {
     struct weir_route_answer a = {.body = WEIR_STRBUF_INIT};
-    weir_route(&s->view, text(method), text(path), text(query), &a);
+    struct weir_route_ask asked = {&s->view, text(method), text(path), text(query), text(""), NULL};
+    weir_route(&asked, &a);
     assert_non_null(a.type);
     assert_non_null(a.body.data);
     return a;
@@ -103,6 +104,43 @@ static void a_stage_is_chosen_by_the_query(void **state)
     shop_close(&s);
 }
 
+static void expect_post(struct shop *s, const char *path, const char *body, int status, const char *part)
+{
+    struct weir_route_answer a = {.body = WEIR_STRBUF_INIT};
+    struct weir_route_ask asked = {&s->view, text("POST"), text(path), text(""), text(body), NULL};
+    weir_route(&asked, &a);
+    if (a.status != status || strstr(a.body.data, part) == NULL)
+        fail_msg("POST %s %s: %d %s", path, body, a.status, a.body.data);
+    weir_strbuf_fini(&a.body);
+}
+
+static void what_is_posted_is_checked(void **state)
+{
+    (void)state;
+    struct shop s;
+    shop_open(&s);
+    expect_post(&s, "/v1/queue/drop", "{", 400, "the body: expected a JSON object: ");
+    expect_post(&s, "/v1/queue/drop", "[1]", 400, "the body: expected a JSON object");
+    expect_post(&s, "/v1/queue/drop", "", 400, "'stage' is missing");
+    expect_post(&s, "/v1/queue/drop", "{\"stge\":1}", 400, "there is no 'stge' (did you mean 'stage'?)");
+    expect_post(&s, "/v1/queue/drop", "{\"stage\":\"pgae\"}", 404, "there is no stage 'pgae' (did you mean 'page'?)");
+    expect_post(&s, "/v1/queue/drop", "{\"stage\":\"web\"}", 400, "stage 'web' is a source");
+    expect_post(&s, "/v1/queue/drop", "{\"stage\":\"page\",\"older\":\"5\"}", 400, "older: expected a duration");
+    expect_post(&s, "/v1/queue/drop", "{\"stage\":\"page\",\"older\":5}", 400, "older: expected a duration");
+    expect_post(&s, "/v1/queue/drop", "{\"stage\":\"page\",\"n\":0}", 400, "n: expected a whole number");
+    expect_post(&s, "/v1/queue/drop", "{\"stage\":\"page\",\"n\":3}", 501, "nobody is there to be answered later");
+    expect_post(&s, "/v1/queue/pause", "{\"stage\":\"page\"}", 409, "the host is stopped");
+    expect_post(&s, "/v1/stats", "", 405, "/v1/stats takes GET and HEAD");
+    expect(&s, "GET", "/v1/queue/drop", "", 405, "/v1/queue/drop takes POST");
+    expect(&s, "GET", "/v1/queue/peek", "", 400, "'stage' is missing");
+    expect(&s, "GET", "/v1/queue/peek", "stage=page&n=1001", 400, "n: expected a whole number from 1 to 1000");
+    expect(&s, "GET", "/v1/tap", "stage=web", 400, "is a source");
+    expect(&s, "GET", "/v1/tap", "stage=page&sample=2", 400, "sample: expected a share");
+    expect(&s, "GET", "/v1/tap", "stage=page&rate=x", 400, "rate: expected 1 to 100000");
+    expect(&s, "GET", "/v1/queue/history", "stage=page", 503, "nothing runs");
+    shop_close(&s);
+}
+
 static void fail_one(struct shop *s, const char *stage, const char *why, int64_t value)
 {
     struct weir_worker worker = {.index = 1};
@@ -155,6 +193,7 @@ int main(void)
         cmocka_unit_test(other_methods_are_told_which_are_allowed),
         cmocka_unit_test(a_stage_is_chosen_by_the_query),
         cmocka_unit_test(failures_are_told_newest_first),
+        cmocka_unit_test(what_is_posted_is_checked),
         cmocka_unit_test(only_health_is_public),
     };
     return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);

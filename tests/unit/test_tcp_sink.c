@@ -392,26 +392,7 @@ static void opening_and_making_survive_any_failed_allocation(void **state)
     NEEDS_INJECTION();
     struct bed b;
     tcp_bed(&b, 1, "", 100);
-    long before = weir_mem_live();
-    struct weir_stage stage = {.name = "end"};
-    struct weir_err err;
-    int rc = WEIR_E_NOMEM;
-    for (long n = 0; rc != WEIR_OK; n++) {
-        struct weir_handler_maker m = {0};
-        struct weir_handler *h = NULL;
-        weir_mem_fail_after(n);
-        rc = weir_tcp_sink_open(&stage, b.app->stages[1].options, &m, &err);
-        bool opened = rc == WEIR_OK;
-        if (opened)
-            rc = m.make(m.self, b.w->seats[END], &h, &err);
-        weir_mem_fail_after(-1);
-        assert_true(rc == WEIR_OK || (rc == WEIR_E_NOMEM && h == NULL));
-        if (h != NULL)
-            h->ops->close(h);
-        if (opened)
-            m.destroy(m.self);
-        assert_int_equal(weir_mem_live(), before);
-    }
+    bed_expect_no_leaks(&b, weir_tcp_sink_open);
     bed_end(&b);
 }
 

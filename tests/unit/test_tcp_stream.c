@@ -1,6 +1,7 @@
 #include "io/tcp_stream.h"
 
 #include "config/address.h"
+#include "holder_fixture.h"
 #include "loop_fixture.h"
 
 static struct bench b;
@@ -174,6 +175,71 @@ static void what_the_peer_does_not_take_waits(void **state)
     close(fd);
 }
 
+static bool was_refused(void *arg)
+{
+    return ((const struct weir_tcp_stream *)arg)->refused;
+}
+
+static void what_it_has_is_held(void **state)
+{
+    (void)state;
+    enum { MUCH = 8 << 20 };
+    int told;
+    struct counting c = COUNTING(32 << 20);
+    struct weir_tcp_stream *s = open_stream(port, &told);
+    s->holder = &c.holder;
+    int fd = connect_peer(s);
+    assert_int_equal(c.held, 0);
+    peer_write(fd, "pong");
+    bench_until(&b, has_bytes, s);
+assert_true(c.held >= s->in.cap && c.held < 20000);
+    weir_strbuf_consume(&s->in, 4);
+    weir_tcp_stream_read_on(s);
+    assert_int_equal(c.held, 0); /* a connection that waits has nothing */
+    char *much = calloc(1, MUCH);
+    assert_non_null(much);
+    assert_int_equal(weir_tcp_stream_write(s, much, MUCH), WEIR_OK);
+    free(much);
+    assert_true(c.held >= s->out.len && s->out.len > 0);
+    struct reading r = {.fd = fd, .atleast = MUCH};
+    bench_until(&b, peer_has_read, &r);
+    weir_strbuf_fini(&r.got);
+    bench_until(&b, is_sent, s);
+    assert_int_equal(c.held, 0);
+    weir_tcp_stream_close(s);
+    close(fd);
+}
+
+static void what_is_refused_is_not_sent_and_not_read(void **state)
+{
+    (void)state;
+    int told;
+    struct counting c = COUNTING(1000);
+    struct weir_tcp_stream *s = open_stream(port, &told);
+    s->holder = &c.holder;
+    int fd = connect_peer(s);
+    char much[2000] = "";
+    assert_int_equal(weir_tcp_stream_write(s, much, sizeof much), WEIR_E_LIMIT);
+    assert_int_equal(weir_tcp_stream_write(s, "ping\n", 5), WEIR_OK);
+    char *got = peer_read(&b, fd, "\n");
+    assert_string_equal(got, "ping\n"); /* nothing of the other */
+    weir_free(got);
+    peer_write(fd, "pong");
+    bench_until(&b, was_refused, s);
+    assert_int_equal(s->state, WEIR_TCP_STREAM_UP);
+    int before = told, refused = c.refused;
+    for (int i = 0; i < 5; i++)
+        bench_turn(&b);
+    assert_int_equal(told, before); /* it waits … */
+    assert_int_equal(c.refused, refused);
+    c.limit = 1 << 20;
+    weir_tcp_stream_read_on(s); /* … until there is room */
+    bench_until(&b, has_bytes, s);
+    assert_int_equal(s->in.len, 4);
+    weir_tcp_stream_close(s);
+    close(fd);
+}
+
 static void a_nudge_comes_in_a_turn_of_its_own(void **state)
 {
     (void)state;
@@ -229,6 +295,8 @@ int main(void)
         CASE(a_refusal_and_a_reset_have_names),
         CASE(it_reads_ahead_up_to_its_bound),
         CASE(what_the_peer_does_not_take_waits),
+        CASE(what_it_has_is_held),
+        CASE(what_is_refused_is_not_sent_and_not_read),
         CASE(a_nudge_comes_in_a_turn_of_its_own),
         CASE(it_can_be_closed_at_any_point),
         CASE(without_memory_nothing_is_left),

@@ -1,3 +1,4 @@
+#include "core/waiter.h"
 #include "sources_fixture.h"
 
 #include "base/clock.h"
@@ -98,6 +99,54 @@ static void jitter_makes_each_tick_late_by_its_own_part(void **state)
     sole_close(&s);
 }
 
+/* A wait ends by the limits of the stage behind; the tick waits on all the same. */
+static void a_tick_that_waits_is_not_lost_when_that_takes_long(void **state)
+{
+    (void)state;
+    struct sole s;
+    struct weir_strbuf text = WEIR_STRBUF_INIT;
+    open_timer(&s, "every: 100ms", WEIR_OVERFLOW_WAIT, 1);
+    sole_advance(&s, 100 * MS);
+    sole_advance(&s, 100 * MS); /* this one waits */
+    s.w->seats[0]->source->ops->stop(s.w->seats[0]->source);
+    for (int i = 0; i < 2; i++) {
+        rig_advance(s.w, s.rig->g->stages[1].wall_ns + 1);
+        weir_waiter_sweep(s.w, false);
+        assert_false(s.w->seats[0]->source->ops->idle(s.w->seats[0]->source));
+        struct weir_list *node = weir_list_take_first(&s.w->aside);
+        assert_non_null(node);
+        WEIR_LIST_ENTRY(node, struct weir_aside, node)->run(WEIR_LIST_ENTRY(node, struct weir_aside, node));
+    }
+    sole_expect(&s, "{\"n\":1,\"missed\":0} {\"n\":2,\"missed\":0} ");
+    s.rig->g->stages[0].source.stats(s.rig->g->stages[0].source.self, &text);
+    assert_string_equal(text.data, "\"ticks\":2,\"missed\":0,\"refused\":0");
+    weir_strbuf_fini(&text);
+    sole_close(&s);
+}
+
+/* The host ends while the event is between two waits. */
+static void a_tick_that_was_to_wait_anew_goes_with_its_source(void **state)
+{
+    (void)state;
+    struct sole s;
+    open_timer(&s, "every: 100ms", WEIR_OVERFLOW_WAIT, 1);
+    sole_advance(&s, 100 * MS);
+    sole_advance(&s, 100 * MS);
+    rig_advance(s.w, s.rig->g->stages[1].wall_ns + 1);
+    weir_waiter_sweep(s.w, false);
+    struct weir_source *source = s.w->seats[0]->source;
+    source->ops->stop(source);
+    source->ops->close(source);
+    source->ops->destroy(source);
+    s.w->seats[0]->source = NULL;
+    assert_true(weir_list_empty(&s.w->aside));
+    rig_run(s.w);
+    rig_worker_end(s.w);
+    rig_destroy(s.rig);
+    weir_app_free(s.app);
+    weir_strbuf_fini(&s.got);
+}
+
 static void wrong_options_are_told(void **state)
 {
     (void)state;
@@ -142,6 +191,8 @@ int main(void)
         TEST(the_grid_does_not_move_with_late_ticks),
         TEST(a_process_that_slept_gets_one_tick_not_many),
         TEST(ticks_while_one_waits_are_left_out),
+        TEST(a_tick_that_waits_is_not_lost_when_that_takes_long),
+        TEST(a_tick_that_was_to_wait_anew_goes_with_its_source),
         TEST(jitter_makes_each_tick_late_by_its_own_part),
         TEST(wrong_options_are_told),
         TEST(a_lack_of_memory_is_survived),

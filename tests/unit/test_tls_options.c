@@ -18,7 +18,7 @@ static const struct weir_app_type sink_type = {.name = "out",
                                                .option_count = 2,
                                                .check = weir_tls_check_client_options};
 static const struct weir_app_type *const type_list[] = {&weir_http_source_type, &sink_type};
-static const struct weir_app_types types = {type_list, 2};
+static const struct weir_app_types types = {.types = type_list, .count = 2};
 
 struct outcome {
     int code;

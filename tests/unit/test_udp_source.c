@@ -42,7 +42,7 @@ static void site_open(struct site *s, const char *more, unsigned workers)
 {
     static const struct weir_app_type end = {.name = "null", .kind = WEIR_APP_SINK, .text = "a test"};
     const struct weir_app_type *list[] = {&weir_udp_source_type, &end};
-    const struct weir_app_types types = {list, 2};
+    const struct weir_app_types types = {.types = list, .count = 2};
     struct weir_strbuf report = WEIR_STRBUF_INIT;
     struct weir_err err;
     char yaml[300];
@@ -270,7 +270,7 @@ static void an_address_that_is_taken_or_wrong_is_an_error(void **state)
     static const char *const bad[] = {"no.such.name.invalid:5", "unix:/tmp/x"};
     for (int i = 0; i < 3; i++) {
         const struct weir_app_type *list[] = {&weir_udp_source_type};
-        const struct weir_app_types types = {list, 1};
+        const struct weir_app_types types = {.types = list, .count = 1};
         struct weir_strbuf report = WEIR_STRBUF_INIT;
         struct weir_app *app = NULL;
         snprintf(listen, sizeof listen, "127.0.0.1:%d", s.port);

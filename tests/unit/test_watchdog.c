@@ -50,9 +50,17 @@ static int close_dog(void **state)
     return test_teardown(state);
 }
 
-static void enter(uint64_t ran_ns, uint64_t wall_end_ns)
+/* Logic with limits of its own begins. */
+static void enter_as(const struct weir_watch_limits *its, struct weir_stage *stage, uint64_t ran_ns, uint64_t began_ns)
 {
-    weir_watch_enter(&watch, &limits, NULL, ran_ns, wall_end_ns, interrupt, &watch);
+    struct weir_watch_logic logic;
+    weir_watch_logic_init(&logic, its, stage, interrupt, &watch);
+    weir_watch_enter(&watch, &logic, ran_ns, began_ns);
+}
+
+static void enter(uint64_t ran_ns, uint64_t began_ns)
+{
+    enter_as(&limits, NULL, ran_ns, began_ns);
 }
 
 static uint64_t step(uint64_t after)
@@ -151,7 +159,9 @@ static void one_that_hears_but_does_not_give_way_hears_each_stall(void **state)
 static void the_wall_limit_ends_a_call(void **state)
 {
     (void)state;
-    enter(0, began + 7 * ms);
+    const struct weir_watch_limits short_wall = {
+        .slice_ns = 10 * ms, .stall_ns = 50 * ms, .cpu_ns = 1000 * WEIR_NS_PER_S, .wall_ns = 9 * ms};
+    enter_as(&short_wall, NULL, 0, began - 2 * ms);
     step(0);
     step(6 * ms);
     assert_int_equal(weir_watch_order(&watch), WEIR_WATCH_NONE);
@@ -173,7 +183,7 @@ static void the_cpu_limit_counts_cpu_time_and_earlier_slices(void **state)
 {
     (void)state;
     const struct weir_watch_limits short_cpu = {.slice_ns = 10 * ms, .stall_ns = 50 * ms, .cpu_ns = 20 * ms};
-    weir_watch_enter(&watch, &short_cpu, NULL, 0, 0, interrupt, &watch);
+    enter_as(&short_cpu, NULL, 0, 0);
     step(0);
     step(40 * ms); /* passed, but not used */
     assert_int_equal(weir_watch_order(&watch), WEIR_WATCH_PREEMPT);
@@ -184,7 +194,7 @@ static void the_cpu_limit_counts_cpu_time_and_earlier_slices(void **state)
     weir_watch_leave(&watch);
     assert_true(weir_watch_cpu_ns(&watch) >= 21 * ms); /* still to be asked for */
 
-    weir_watch_enter(&watch, &short_cpu, NULL, 18 * ms, 0, interrupt, &watch);
+    enter_as(&short_cpu, NULL, 18 * ms, 0);
     use_cpu(3 * ms); /* before the watchdog sees it: counted, since it had more than a slice already */
     assert_true(weir_watch_cpu_ns(&watch) >= 3 * ms);
     step(100 * ms);
@@ -202,13 +212,46 @@ static void cpu_time_of_a_stretch_that_nobody_saw_is_none(void **state)
     weir_watch_leave(&watch);
 }
 
+/* A thread enters the same logic again and again, and others in between; nothing of an earlier one may stay. */
+static void each_call_has_the_limits_of_its_own_logic(void **state)
+{
+    (void)state;
+    const struct weir_watch_limits hasty = {.slice_ns = 10 * ms, .stall_ns = 50 * ms, .cpu_ns = 20 * ms, .wall_ns = 5 * ms};
+    const struct weir_watch_limits slow = {
+        .slice_ns = 10 * ms, .stall_ns = 50 * ms, .cpu_ns = 1000 * WEIR_NS_PER_S, .wall_ns = 1000 * WEIR_NS_PER_S};
+    struct weir_watch_logic patient, other;
+    weir_watch_logic_init(&patient, &slow, NULL, interrupt, &watch);
+    weir_watch_logic_init(&other, &hasty, NULL, interrupt, &watch);
+    uint64_t now = 0;
+    for (int round = 0; round < 3; round++) {
+        weir_watch_enter(&watch, &patient, 0, began + now);
+        step(now);
+        step(now + 9 * ms);
+        assert_int_equal(weir_watch_order(&watch), WEIR_WATCH_NONE);
+        weir_watch_leave(&watch);
+        weir_watch_enter(&watch, &other, 0, began + now);
+        step(now + 3 * ms);
+        step(now + 5 * ms);
+        assert_int_equal(weir_watch_order(&watch), WEIR_WATCH_WALL);
+        weir_watch_leave(&watch);
+        weir_watch_enter(&watch, &other, 19 * ms, 0); /* it goes on */
+        weir_watch_leave(&watch);
+        weir_watch_enter(&watch, &other, 0, 0); /* the next one begins */
+        step(now + 6 * ms);
+        step(now + 15 * ms);
+        assert_int_equal(weir_watch_order(&watch), WEIR_WATCH_NONE);
+        weir_watch_leave(&watch);
+        now += 100 * ms;
+    }
+}
+
 static void one_of_a_blocking_pool_may_block(void **state)
 {
     (void)state;
     struct weir_pool pool = {.name = "disk", .blocking = true};
     struct weir_stage stage = {.name = "read", .pool = &pool};
     const struct weir_watch_limits l = {.slice_ns = 10 * ms, .stall_ns = 50 * ms, .cpu_ns = 1000 * WEIR_NS_PER_S};
-    weir_watch_enter(&watch, &l, &stage, 0, 0, interrupt, &watch);
+    enter_as(&l, &stage, 0, 0);
     for (uint64_t at = 0; at < 500; at += 5)
         step(at * ms);
     assert_int_equal(weir_watch_order(&watch), WEIR_WATCH_PREEMPT);
@@ -316,7 +359,9 @@ static enum weir_reason hold_first(struct rig_handler *h, struct weir_event *ev)
     struct weir_worker *worker = h->h.seat->worker;
     if (ev->value.integer == 0) {
         const struct weir_watch_limits short_limits = {.slice_ns = 2 * ms, .stall_ns = 4 * ms, .cpu_ns = WEIR_NS_PER_S};
-        weir_watch_enter(&worker->watch, &short_limits, h->h.seat->stage, 0, 0, do_nothing, NULL);
+        struct weir_watch_logic logic;
+        weir_watch_logic_init(&logic, &short_limits, h->h.seat->stage, do_nothing, NULL);
+        weir_watch_enter(&worker->watch, &logic, 0, 0);
         atomic_store(&s->held, worker);
         while (!atomic_load(&s->go_on) && !(s->hears && weir_watch_take_order(&worker->watch) != WEIR_WATCH_NONE))
             ;
@@ -463,6 +508,7 @@ int main(void)
         WATCHED(the_wall_limit_ends_a_call),
         WATCHED(the_cpu_limit_counts_cpu_time_and_earlier_slices),
         WATCHED(cpu_time_of_a_stretch_that_nobody_saw_is_none),
+        WATCHED(each_call_has_the_limits_of_its_own_logic),
         WATCHED(one_of_a_blocking_pool_may_block),
         WATCHED(one_that_does_not_hear_is_stuck_and_comes_back),
         WATCHED(a_silent_thread_is_told_of_once),

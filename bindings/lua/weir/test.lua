@@ -285,6 +285,54 @@ local function send(result, stage, event, options)
     end
 end
 
+-- ---- events of a tap ----
+
+local REQUEST = "<request>" -- how a tap shows where an event has its request
+
+local function put_request(value, request)
+    if value == REQUEST then
+        return request
+    end
+    if type(value) == "table" then
+        for key, inner in pairs(value) do
+            value[key] = put_request(inner, request)
+        end
+    end
+    return value
+end
+
+local function event_of(line, where)
+    local one, why = weir.json.decode(line)
+    if type(one) ~= "table" or (one.value == nil and not one.value_cut) then
+        error(("t.events: %s: not a line of `weir tap`: %s"):format(where, why or line:sub(1, 60)), 3)
+    end
+    local r = one.request
+    if one.value_cut or (r and r.body_bytes) then
+        error(("t.events: %s: the event, or the body of its request, was too large to be saved"):format(where), 3)
+    end
+    local value = one.value
+    if value == weir.json.null then value = nil end
+    if r then
+        r.headers["content-length"], r.headers["transfer-encoding"], r.path = nil, nil, r.target:match("^[^?]*")
+        value = put_request(value, M.request(r))
+    end
+    return {event = value, stage = one.stage, options = {class = one.class ~= "normal" and one.class or nil, key = one.key}}
+end
+
+-- What `weir tap STAGE --save FILE` has saved: a list of {event=, options=, stage=} for stage:handle and app:send.
+function M.events(path)
+    local file, why = io.open(path)
+    if not file then
+        error("t.events: " .. why, 2)
+    end
+    local events = {}
+    for line in file:lines() do
+        events[#events + 1] = event_of(line, ("%s:%d"):format(path, #events + 1))
+    end
+    file:close()
+    return events
+end
+
 -- ---- applications ----
 
 local App = {}
@@ -470,6 +518,15 @@ function Stage:handle(event, options)
     local result = begin(self.app, self.name)
     send(result, "_in", event, options)
     return result:finish()
+end
+
+-- Each event that a tap has saved, or of a list of such; the results in their order.
+function Stage:replay(events)
+    local results = {}
+    for i, one in ipairs(type(events) == "string" and M.events(events) or events) do
+        results[i] = self:handle(one.event, one.options)
+    end
+    return results
 end
 
 -- The events as one batch.
