@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "admin/client.h"
+#include "admin/looks.h"
 #include "admin/place.h"
 #include "admin/routes.h"
 #include "admin/view.h"
@@ -38,6 +39,7 @@ struct door {
 
 struct weir_admin {
     struct weir_view view;
+    struct weir_looks *looks; /* the view's */
     uv_loop_t *loop;
     const char *socket; /* as asked for */
     char *token;        /* NULL: none is asked for */
@@ -82,17 +84,19 @@ static bool names_this_machine(const struct weir_http_request *r)
     return number || (len == strlen("localhost") && strncasecmp(host->data, "localhost", len) == 0);
 }
 
-static void answer(struct weir_http_request *r, const struct weir_route_answer *a)
+/* A page of the web can make a browser post here, but not as JSON: that it would have to ask for first. */
+static bool is_json(const struct weir_http_request *r)
 {
-    struct weir_http_header headers[4];
-    size_t n = 0;
-    headers[n++] = (struct weir_http_header){{"Content-Type", 12}, {a->type, strlen(a->type)}};
-    headers[n++] = (struct weir_http_header){{"Cache-Control", 13}, {"no-store", 8}};
-    if (a->allow != NULL)
-        headers[n++] = (struct weir_http_header){{"Allow", 5}, {a->allow, strlen(a->allow)}};
-    if (a->status == 401)
-        headers[n++] = (struct weir_http_header){{"WWW-Authenticate", 16}, {"Bearer", 6}};
-    weir_http_reply(r, NULL, a->status, headers, n, a->body.data, a->body.len);
+    static const char type[] = "application/json";
+    const struct weir_http_text *given = weir_http_request_header(r, "content-type", strlen("content-type"));
+    size_t len = sizeof type - 1;
+    return given != NULL && given->len >= len && strncasecmp(given->data, type, len) == 0 &&
+           (given->len == len || given->data[len] == ';' || given->data[len] == ' ');
+}
+
+static bool is_post(const struct weir_http_request *r)
+{
+    return r->method.len == 4 && memcmp(r->method.data, "POST", 4) == 0;
 }
 
 static void on_request(struct weir_http_server *s, struct weir_http_request *r, void *arg)
@@ -101,14 +105,18 @@ static void on_request(struct weir_http_server *s, struct weir_http_request *r, 
     const struct door *door = arg;
     const struct weir_admin *a = door->admin;
     struct weir_route_answer out = {.body = WEIR_STRBUF_INIT};
+    struct weir_route_ask ask = {&a->view, r->method, r->path, r->query, r->body, r};
     if (door->tcp && a->token == NULL && !names_this_machine(r))
         weir_route_error(&out, 403,
                          "ask for 127.0.0.1 or localhost: without a token no other name is served");
     else if (door->tcp && a->token != NULL && !weir_route_is_public(r->path) && !has_token(r, a->token))
         weir_route_error(&out, 401, "send 'Authorization: Bearer TOKEN' with the token of admin.token_file");
+    else if (door->tcp && is_post(r) && !is_json(r))
+        weir_route_error(&out, 415, "send 'Content-Type: application/json'");
     else
-        weir_route(&a->view, r->method, r->path, r->query, &out);
-    answer(r, &out);
+        weir_route(&ask, &out);
+    if (ask.request != NULL)
+        weir_route_reply(ask.request, &out);
     weir_strbuf_fini(&out.body);
 }
 
@@ -243,7 +251,12 @@ int weir_admin_create(const struct weir_admin_options *o, struct weir_admin **re
     struct weir_admin *a = weir_calloc(1, sizeof *a);
     if (a == NULL)
         return weir_err_set(reterr, WEIR_E_NOMEM, "admin: out of memory");
-    a->view = (struct weir_view){weir_runtime_app(o->rt), weir_runtime_graph(o->rt), o->rt};
+    int rc = weir_looks_create(weir_runtime_graph(o->rt), o->loop, &a->looks, reterr);
+    if (rc != WEIR_OK) {
+        weir_free(a);
+        return rc;
+    }
+    a->view = (struct weir_view){weir_runtime_app(o->rt), weir_runtime_graph(o->rt), o->rt, a->looks};
     a->loop = o->loop;
     a->socket = o->socket;
     *ret = a;
@@ -278,6 +291,7 @@ void weir_admin_close(struct weir_admin *a)
 {
     if (a == NULL)
         return;
+    weir_looks_close(a->looks);
     close_door(&a->local);
     close_door(&a->remote);
 }
@@ -288,6 +302,7 @@ void weir_admin_destroy(struct weir_admin *a)
         return;
     weir_http_server_destroy(a->local.server);
     weir_http_server_destroy(a->remote.server);
+    weir_looks_destroy(a->looks);
     weir_free(a->local.text);
     weir_free(a->remote.text);
     weir_free(a->token);

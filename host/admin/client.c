@@ -66,13 +66,18 @@ static int send_all(int fd, const struct weir_strbuf *text, const char *path, st
 
 /* An answer that is being read; llhttp's data pointer leads here. */
 struct reading {
+    const struct weir_client_question *question;
     struct weir_client_answer *answer;
-    bool complete;
+    bool complete; /* or enough of it */
 };
 
 static int on_body(llhttp_t *p, const char *at, size_t len)
 {
     struct reading *r = p->data;
+    if (r->question->piece != NULL && p->status_code == 200) {
+        r->complete = !r->question->piece(r->question->arg, at, len);
+        return r->complete ? HPE_PAUSED : 0;
+    }
     if (r->answer->body.len + len > ANSWER_MAX)
         return -1;
     weir_strbuf_add(&r->answer->body, at, len);
@@ -98,6 +103,9 @@ static int receive(int fd, struct reading *r, const char *path, struct weir_err 
     char piece[16384];
     while (!r->complete) {
         ssize_t n = recv(fd, piece, sizeof piece, 0);
+        bool stopped = n < 0 && errno == EINTR && r->question->stop != NULL && *r->question->stop != 0;
+        if (stopped)
+            break;
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -119,16 +127,24 @@ static int receive(int fd, struct reading *r, const char *path, struct weir_err 
     return WEIR_OK;
 }
 
-int weir_client_get(const char *path, const char *target, struct weir_client_answer *ret,
-                    struct weir_err *reterr)
+static void add_request(struct weir_strbuf *out, const struct weir_client_question *q)
 {
+    weir_strbuf_addf(out, "%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n", q->json != NULL ? "POST" : "GET", q->target);
+    if (q->json != NULL)
+        weir_strbuf_addf(out, "Content-Type: application/json\r\nContent-Length: %zu\r\n", strlen(q->json));
+    weir_strbuf_addf(out, "\r\n%s", q->json != NULL ? q->json : "");
+}
+
+int weir_client_ask(const struct weir_client_question *q, struct weir_client_answer *ret, struct weir_err *reterr)
+{
+    const char *path = q->path;
     int fd;
     int rc = connect_to(path, &fd, reterr);
     if (rc != WEIR_OK)
         return rc;
     struct weir_strbuf request = WEIR_STRBUF_INIT;
-    weir_strbuf_addf(&request, "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", target);
-    struct reading reading = {.answer = ret};
+    add_request(&request, q);
+    struct reading reading = {.question = q, .answer = ret};
     if (request.failed)
         rc = weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", path);
     else

@@ -208,7 +208,7 @@ static int64_t waiting(const struct weir_stage *s, const struct weir_stage_sampl
 static int64_t batch_size(const struct weir_stage *s, const struct weir_stage_sample *sample)
 {
     (void)sample; /* one signature for all gauges */
-    return (int64_t)s->batch_max;
+    return (int64_t)s->batch;
 }
 
 static int64_t generation(const struct weir_stage *s, const struct weir_stage_sample *sample)

@@ -5,8 +5,10 @@
 #include "admin/failures_print.h"
 #include "admin/json_out.h"
 #include "admin/metrics.h"
+#include "admin/routes_queue.h"
 #include "admin/view.h"
 #include "base/mem.h"
+#include "config/nearest.h"
 #include "core/failures.h"
 #include "core/graph.h"
 #include "runtime/runtime.h"
@@ -45,9 +47,9 @@ static int hex(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* The decoded value of `key` in a query, to be freed; NULL: not there (or no memory, then *ret_failed). */
-static char *query_value(struct weir_http_text query, const char *key, bool *ret_failed)
+char *weir_route_query(const struct weir_route_ask *ask, const char *key, bool *ret_failed)
 {
+    struct weir_http_text query = ask->query;
     size_t key_len = strlen(key);
     const char *at = query.data, *end = query.len > 0 ? query.data + query.len : query.data;
     while (at < end) {
@@ -73,16 +75,85 @@ static char *query_value(struct weir_http_text query, const char *key, bool *ret
     return weir_strbuf_take(&out);
 }
 
-static void get_stats(const struct weir_view *v, struct weir_http_text query, struct weir_route_answer *ret)
+json_t *weir_route_body(const struct weir_route_ask *ask, const char *const *keys, struct weir_route_answer *ret)
+{
+    json_error_t why;
+    const char *key;
+    json_t *value;
+    if (ask->body.len == 0)
+        return json_object();
+    json_t *body = json_loadb(ask->body.data, ask->body.len, JSON_REJECT_DUPLICATES, &why);
+    if (!json_is_object(body)) {
+        weir_route_error(ret, 400, "the body: expected a JSON object%s%s", body == NULL ? ": " : "", body == NULL ? why.text : "");
+        json_decref(body);
+        return NULL;
+    }
+    json_object_foreach(body, key, value)
+    {
+        size_t i = 0;
+        while (keys[i] != NULL && strcmp(keys[i], key) != 0)
+            i++;
+        if (keys[i] != NULL)
+            continue;
+        const char *near = weir_nearest_of(key, keys);
+        weir_route_error(ret, 400, "the body: there is no '%.64s'%s%s%s", key, near != NULL ? " (did you mean '" : "",
+                         near != NULL ? near : "", near != NULL ? "'?)" : "");
+        json_decref(body);
+        return NULL;
+    }
+    return body;
+}
+
+struct weir_stage *weir_route_stage(const struct weir_route_ask *ask, const char *name, struct weir_route_answer *ret)
+{
+    struct weir_graph *g = ask->view->graph;
+    struct weir_nearest near;
+    if (name == NULL) {
+        weir_route_error(ret, 400, "'stage' is missing: the name of a stage");
+        return NULL;
+    }
+    struct weir_stage *s = weir_graph_stage(g, name);
+    if (s != NULL)
+        return s;
+    weir_nearest_init(&near, name);
+    for (size_t i = 0; i < g->stage_count; i++)
+        weir_nearest_offer(&near, g->stages[i].name);
+    const char *best = weir_nearest_best(&near);
+    weir_route_error(ret, 404, "there is no stage '%.64s'%s%s%s", name, best != NULL ? " (did you mean '" : "",
+                     best != NULL ? best : "", best != NULL ? "'?)" : "");
+    return NULL;
+}
+
+struct weir_http_request *weir_route_take(struct weir_route_ask *ask, struct weir_route_answer *ret)
+{
+    struct weir_http_request *r = ask->request;
+    ask->request = NULL;
+    if (r == NULL)
+        weir_route_error(ret, 501, "nobody is there to be answered later");
+    return r;
+}
+
+void weir_route_reply(struct weir_http_request *r, const struct weir_route_answer *a)
+{
+    struct weir_http_header headers[4];
+    size_t n = 0;
+    headers[n++] = (struct weir_http_header){{"Content-Type", 12}, {a->type, strlen(a->type)}};
+    headers[n++] = (struct weir_http_header){{"Cache-Control", 13}, {"no-store", 8}};
+    if (a->allow != NULL)
+        headers[n++] = (struct weir_http_header){{"Allow", 5}, {a->allow, strlen(a->allow)}};
+    if (a->status == 401)
+        headers[n++] = (struct weir_http_header){{"WWW-Authenticate", 16}, {"Bearer", 6}};
+    weir_http_reply(r, NULL, a->status, headers, n, a->body.data, a->body.len);
+}
+
+static void get_stats(struct weir_route_ask *ask, struct weir_route_answer *ret)
 {
     bool failed = false;
-    char *only = query_value(query, "stage", &failed);
+    char *only = weir_route_query(ask, "stage", &failed);
     if (failed)
         ret->body.failed = true;
-    else if (only != NULL && weir_graph_stage(v->graph, only) == NULL)
-        weir_route_error(ret, 404, "there is no stage '%s'", only);
-    else
-        weir_stats_print(v, only, &ret->body);
+    else if (only == NULL || weir_route_stage(ask, only, ret) != NULL)
+        weir_stats_print(ask->view, only, &ret->body);
     weir_free(only);
 }
 
@@ -99,59 +170,70 @@ static bool read_limit(const char *text, size_t *ret)
     return n >= 1 && n <= WEIR_FAILURES_KEPT;
 }
 
-static void get_failures(const struct weir_view *v, struct weir_http_text query, struct weir_route_answer *ret)
+static void get_failures(struct weir_route_ask *ask, struct weir_route_answer *ret)
 {
     bool failed = false;
     size_t max = WEIR_FAILURES_KEPT;
-    char *only = query_value(query, "stage", &failed), *limit = query_value(query, "limit", &failed);
-    const struct weir_stage *stage = only == NULL ? NULL : weir_graph_stage(v->graph, only);
+    char *only = weir_route_query(ask, "stage", &failed), *limit = weir_route_query(ask, "limit", &failed);
+    const struct weir_stage *stage = only == NULL ? NULL : weir_route_stage(ask, only, ret);
     if (failed)
         ret->body.failed = true;
     else if (only != NULL && stage == NULL)
-        weir_route_error(ret, 404, "there is no stage '%s'", only);
+        ; /* it has been said */
     else if (limit != NULL && !read_limit(limit, &max))
         weir_route_error(ret, 400, "limit: expected a whole number from 1 to %d, found '%s'", (int)WEIR_FAILURES_KEPT, limit);
     else
-        weir_failures_print(v->graph->failures, stage, max, &ret->body);
+        weir_failures_print(ask->view->graph->failures, stage, max, &ret->body);
     weir_free(only);
     weir_free(limit);
 }
 
-static void get_graph(const struct weir_view *v, struct weir_http_text query, struct weir_route_answer *ret)
+static void get_graph(struct weir_route_ask *ask, struct weir_route_answer *ret)
 {
-    (void)query; /* it takes none */
-    weir_graph_print(v, &ret->body);
+    weir_graph_print(ask->view, &ret->body);
 }
 
-static void get_metrics(const struct weir_view *v, struct weir_http_text query, struct weir_route_answer *ret)
+static void get_metrics(struct weir_route_ask *ask, struct weir_route_answer *ret)
 {
-    (void)query; /* it takes none */
     ret->type = WEIR_METRICS_TYPE;
-    weir_metrics_print(v, &ret->body);
+    weir_metrics_print(ask->view, &ret->body);
 }
 
-static void get_live(const struct weir_view *v, struct weir_http_text query, struct weir_route_answer *ret)
+static void get_live(struct weir_route_ask *ask, struct weir_route_answer *ret)
 {
-    (void)v, (void)query; /* that this answers is the answer */
+    (void)ask; /* that this answers is the answer */
     ret->type = TYPE_TEXT;
     weir_strbuf_adds(&ret->body, "ok\n");
 }
 
-static void get_ready(const struct weir_view *v, struct weir_http_text query, struct weir_route_answer *ret)
+static void get_ready(struct weir_route_ask *ask, struct weir_route_answer *ret)
 {
-    (void)query; /* it takes none */
+    const struct weir_view *v = ask->view;
     ret->type = TYPE_TEXT;
     ret->status = v->rt != NULL && weir_runtime_state(v->rt) == WEIR_RUNTIME_RUNNING ? 200 : 503;
     weir_strbuf_addf(&ret->body, "%s\n", weir_view_state(v));
 }
 
+/* What is done with a path, by method: NULL, not that one. */
 static const struct route {
     const char *path;
     bool is_public;
-    void (*get)(const struct weir_view *v, struct weir_http_text query, struct weir_route_answer *ret);
+    void (*get)(struct weir_route_ask *ask, struct weir_route_answer *ret);
+    void (*post)(struct weir_route_ask *ask, struct weir_route_answer *ret);
 } routes[] = {
-    {"/v1/stats", false, get_stats},     {"/v1/graph", false, get_graph},  {"/v1/failures", false, get_failures},
-    {"/metrics", false, get_metrics},    {"/health/live", true, get_live},  {"/health/ready", true, get_ready},
+    {"/v1/stats", false, get_stats, NULL},
+    {"/v1/graph", false, get_graph, NULL},
+    {"/v1/failures", false, get_failures, NULL},
+    {"/v1/queue", false, weir_route_queue_list, NULL},
+    {"/v1/queue/peek", false, weir_route_queue_peek, NULL},
+    {"/v1/queue/history", false, weir_route_queue_history, NULL},
+    {"/v1/queue/drop", false, NULL, weir_route_queue_drop},
+    {"/v1/queue/pause", false, NULL, weir_route_queue_pause},
+    {"/v1/queue/resume", false, NULL, weir_route_queue_resume},
+    {"/v1/tap", false, weir_route_tap, NULL},
+    {"/metrics", false, get_metrics, NULL},
+    {"/health/live", true, get_live, NULL},
+    {"/health/ready", true, get_ready, NULL},
 };
 
 static const struct route *find(struct weir_http_text path)
@@ -168,23 +250,29 @@ bool weir_route_is_public(struct weir_http_text path)
     return r != NULL && r->is_public;
 }
 
-void weir_route(const struct weir_view *v, struct weir_http_text method, struct weir_http_text path,
-                struct weir_http_text query, struct weir_route_answer *ret)
+static void refuse_method(const struct route *r, struct weir_route_answer *ret)
 {
-    const struct route *r = find(path);
+    const char *takes = r->get == NULL ? "POST" : r->post == NULL ? "GET and HEAD" : "GET, HEAD and POST";
+    weir_route_error(ret, 405, "%s takes %s", r->path, takes);
+    ret->allow = r->get == NULL ? "POST" : r->post == NULL ? "GET, HEAD" : "GET, HEAD, POST";
+}
+
+void weir_route(struct weir_route_ask *ask, struct weir_route_answer *ret)
+{
+    const struct route *r = find(ask->path);
+    bool gets = text_is(ask->method, "GET") || text_is(ask->method, "HEAD"), posts = text_is(ask->method, "POST");
     if (r == NULL) {
-        weir_route_error(ret, 404, "there is nothing at '%.*s'", (int)(path.len < 200 ? path.len : 200),
-                         path.data);
+        weir_route_error(ret, 404, "there is nothing at '%.*s'", (int)(ask->path.len < 200 ? ask->path.len : 200), ask->path.data);
         return;
     }
-    if (!text_is(method, "GET") && !text_is(method, "HEAD")) {
-        weir_route_error(ret, 405, "%s takes GET and HEAD", r->path);
-        ret->allow = "GET, HEAD";
+    void (*answer)(struct weir_route_ask *, struct weir_route_answer *) = gets ? r->get : posts ? r->post : NULL;
+    if (answer == NULL) {
+        refuse_method(r, ret);
         return;
     }
     ret->status = 200;
     ret->type = TYPE_JSON;
-    r->get(v, query, ret);
+    answer(ask, ret);
     if (ret->body.failed) {
         weir_strbuf_clear(&ret->body);
         weir_route_error(ret, 503, "out of memory");

@@ -11,6 +11,9 @@
 #include "config/app.h"
 #include "core/graph.h"
 #include "core/metric.h"
+#include "core/pause.h"
+#include "core/pool.h"
+#include "core/recent.h"
 #include "core/shared_table.h"
 #include "core/shared_tables.h"
 #include "runtime/runtime.h"
@@ -76,6 +79,34 @@ static void print_queue(struct weir_json_out *j, const struct weir_stage *s,
     weir_json_close(j, '}');
 }
 
+/* Per second, over the last second. */
+static void print_recent(struct weir_json_out *j, const struct weir_view *v, struct weir_stage *s, const struct weir_stage_sample *sample)
+{
+    weir_json_bool(j, "paused", weir_stage_is_paused(s));
+    if (v->rt == NULL)
+        return;
+    const struct weir_recent_figures *f = weir_recent_read(weir_runtime_recent(v->rt), s);
+    weir_json_string(j, "blocked_by", weir_recent_blocked_by(s, weir_view_busy(v, s->pool->index), sample->ledger.running));
+    weir_json_open(j, "recent", '{');
+    weir_json_real(j, "span_s", f->span_s);
+    weir_json_real(j, "offered", f->offered);
+    weir_json_real(j, "rejected", f->rejected);
+    weir_json_real(j, "accepted", f->accepted);
+    weir_json_real(j, "handled", f->handled);
+    weir_json_real(j, "failed", f->failed);
+    weir_json_real(j, "expired", f->expired);
+    weir_json_real(j, "dropped", f->dropped);
+    weir_json_open(j, "wait_us", '{');
+    weir_json_uint(j, "p50", f->wait_p50_ns / WEIR_NS_PER_US);
+    weir_json_uint(j, "p99", f->wait_p99_ns / WEIR_NS_PER_US);
+    weir_json_close(j, '}');
+    weir_json_open(j, "service_us", '{');
+    weir_json_uint(j, "p50", f->service_p50_ns / WEIR_NS_PER_US);
+    weir_json_uint(j, "p99", f->service_p99_ns / WEIR_NS_PER_US);
+    weir_json_close(j, '}');
+    weir_json_close(j, '}');
+}
+
 static void print_source(struct weir_json_out *j, const struct weir_view *v, const struct weir_stage *s)
 {
     const char *address = weir_view_address(v, s->index);
@@ -104,13 +135,14 @@ static void print_stage(struct weir_json_out *j, const struct weir_view *v, stru
     print_reasons(j, &sample.ledger);
     print_times(j, "service_us", &sample.ledger.service_ns);
     weir_json_real(j, "rate", sample.rate);
-    weir_json_uint(j, "batch", s->batch_max);
+    weir_json_uint(j, "batch", s->batch);
     weir_json_open(j, "emitted", '{');
     for (size_t i = 0; i < s->port_count; i++)
         weir_json_int(j, s->ports[i].name, weir_stage_emitted(s, i));
     weir_json_close(j, '}');
     weir_json_uint(j, "vm_bytes", sample.vm_bytes);
     weir_json_int(j, "stalls", sample.stalls);
+    print_recent(j, v, s, &sample);
     if (s->kind == WEIR_STAGE_SOURCE)
         print_source(j, v, s);
     weir_json_close(j, '}');

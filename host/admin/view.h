@@ -10,6 +10,7 @@
 struct weir_app;
 struct weir_app_stage;
 struct weir_graph;
+struct weir_looks;
 struct weir_runtime;
 struct weir_stage;
 
@@ -17,6 +18,7 @@ struct weir_view {
     const struct weir_app *app;
     struct weir_graph *graph;      /* NULL: it does not run */
     const struct weir_runtime *rt; /* NULL: nothing is known of its time, its addresses and how busy it is */
+    struct weir_looks *looks;      /* questions to workers that are under way; NULL: none can be asked */
 };
 
 /* "starting", "running", "draining", "stopped"; without a runtime "stopped". Static. */

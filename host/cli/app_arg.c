@@ -14,6 +14,7 @@
 #include "config/address.h"
 #include "config/app.h"
 #include "config/types.h"
+#include "controller/controller.h"
 #include "core/watchdog.h"
 #include "loader/registry.h"
 
@@ -133,7 +134,11 @@ static int load(const struct weir_app_arg *a, const char *path, bool is_lua,
         all[i] = registry->sources[i].type;
     for (size_t i = 0; i < registry->sink_count; i++)
         all[registry->source_count + i] = registry->sinks[i].type;
-    const struct weir_app_types types = {all, count};
+    struct weir_app_controller_type controllers[WEIR_CONTROLLERS_MAX];
+    const struct weir_app_types types = {.types = all,
+                                         .count = count,
+                                         .controllers = controllers,
+                                         .controller_count = weir_controller_app_types(controllers, WEIR_CONTROLLERS_MAX)};
     int rc = is_lua ? parse_lua_app(a, path, &types, report, ret, reterr)
                     : weir_app_load(path, a->sets, a->set_count, &types, report, ret, reterr);
     weir_free(all);

@@ -16,6 +16,17 @@ static int exit_code(int rc)
 
 int weir_ask(const char *admin, const char *target, struct weir_strbuf *body, int *ret_status)
 {
+    return weir_ask_post(admin, target, NULL, body, ret_status);
+}
+
+int weir_ask_post(const char *admin, const char *target, const char *json, struct weir_strbuf *body, int *ret_status)
+{
+    struct weir_client_question q = {.target = target, .json = json};
+    return weir_ask_question(admin, &q, body, ret_status);
+}
+
+int weir_ask_question(const char *admin, struct weir_client_question *q, struct weir_strbuf *body, int *ret_status)
+{
     struct weir_err err;
     char *path;
     *ret_status = 0;
@@ -23,7 +34,8 @@ int weir_ask(const char *admin, const char *target, struct weir_strbuf *body, in
     if (rc < 0)
         return weir_cli_fail(exit_code(rc), "%s", err.text);
     struct weir_client_answer answer = {0, *body};
-    rc = weir_client_get(path, target, &answer, &err);
+    q->path = path;
+    rc = weir_client_ask(q, &answer, &err);
     *body = answer.body;
     weir_free(path);
     if (rc == WEIR_E_NOHOST)

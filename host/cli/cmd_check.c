@@ -4,12 +4,14 @@
 #include <string.h>
 
 #include "base/err.h"
+#include "base/mem.h"
 #include "base/strbuf.h"
 #include "cli/app_arg.h"
 #include "cli/command.h"
 #include "cli/figures.h"
 #include "cli/table.h"
 #include "config/app.h"
+#include "config/app_calls.h"
 #include "loader/registry.h"
 
 enum { SET };
@@ -97,6 +99,73 @@ static int check_scripts(const struct weir_app *app, const struct weir_registry 
                                          problems, problems == 1 ? "" : "s");
 }
 
+/* --- calls --- */
+
+struct calls {
+    const struct weir_app *app;
+    size_t stage; /* whose script is read */
+    struct weir_app_call *list;
+    size_t count, cap;
+    bool failed; /* no memory */
+};
+
+static void note_call(void *arg, const char *port, size_t len, int line)
+{
+    struct calls *c = arg;
+    const struct weir_app_stage *st = &c->app->stages[c->stage];
+    size_t p = 0;
+    (void)line; /* the edge is what is to be changed */
+    while (p < st->port_count &&
+           (strlen(st->ports[p].name) != len || memcmp(st->ports[p].name, port, len) != 0))
+        p++;
+    for (size_t i = 0; i < c->count; i++)
+        if (c->list[i].stage == c->stage && c->list[i].port == p)
+            return;
+    if (p == st->port_count || c->failed)
+        return; /* a port that is none: the call itself says so */
+    if (c->count == c->cap) {
+        size_t cap = c->cap == 0 ? 16 : c->cap * 2;
+        struct weir_app_call *list = weir_realloc(c->list, cap * sizeof *list);
+        if (list == NULL) {
+            c->failed = true;
+            return;
+        }
+        c->list = list;
+        c->cap = cap;
+    }
+    c->list[c->count++] = (struct weir_app_call){c->stage, p};
+}
+
+static int find_calls(struct calls *c, const struct weir_registry *registry, struct weir_err *reterr)
+{
+    for (c->stage = 0; registry->handlers.calls != NULL && c->stage < c->app->stage_count; c->stage++) {
+        const struct weir_app_stage *st = &c->app->stages[c->stage];
+        int rc = WEIR_OK;
+        if (st->kind == WEIR_APP_HANDLER)
+            rc = registry->handlers.calls(c->app, st, note_call, c, reterr);
+        if (rc < 0)
+            return rc;
+    }
+    return c->failed ? weir_err_set(reterr, WEIR_E_NOMEM, "out of memory") : WEIR_OK;
+}
+
+/* Warns of stages that wait for each other by calls. */
+static int check_calls(const struct weir_app *app, const struct weir_registry *registry)
+{
+    struct calls c = {.app = app};
+    struct weir_strbuf out = WEIR_STRBUF_INIT;
+    struct weir_err err;
+    size_t found;
+    int rc = find_calls(&c, registry, &err);
+    if (rc == WEIR_OK)
+        rc = weir_app_check_calls(app, c.list, c.count, &out, &found, &err);
+    if (rc == WEIR_OK && found > 0)
+        (void)fputs(out.data, stderr); /* where would a failure of stderr be told? */
+    weir_strbuf_fini(&out);
+    weir_free(c.list);
+    return rc == WEIR_OK ? WEIR_EXIT_DONE : weir_cli_fail(WEIR_EXIT_FAILED, "%s", err.text);
+}
+
 static int check_app(const struct weir_app_arg *arg, const struct weir_registry *registry)
 {
     struct weir_app *app;
@@ -104,6 +173,8 @@ static int check_app(const struct weir_app_arg *arg, const struct weir_registry 
     if (code != WEIR_EXIT_DONE)
         return code;
     code = check_scripts(app, registry);
+    if (code == WEIR_EXIT_DONE)
+        code = check_calls(app, registry);
     if (code == WEIR_EXIT_DONE)
         code = say_ok(app);
     weir_app_free(app);

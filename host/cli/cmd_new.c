@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/mem.h"
 #include "base/strbuf.h"
 #include "cli/command.h"
@@ -73,15 +74,7 @@ static int write_file(const char *path, const char *text)
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0)
         return fail_errno(path, errno);
-    size_t len = strlen(text), done = 0;
-    int error = 0;
-    while (done < len && error == 0) {
-        ssize_t n = write(fd, text + done, len - done);
-        if (n >= 0)
-            done += (size_t)n;
-        else if (errno != EINTR)
-            error = errno;
-    }
+    int error = -weir_fd_write_all(fd, text, strlen(text));
     if (close(fd) != 0 && error == 0)
         error = errno;
     return error != 0 ? fail_errno(path, error) : WEIR_EXIT_DONE;

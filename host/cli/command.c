@@ -40,6 +40,15 @@ int weir_cli_usage(const struct weir_cli_command *c, const char *fmt, ...)
     return WEIR_EXIT_USAGE;
 }
 
+/* The option that is written as -n, too; -1: the command has none. */
+static int short_option(const struct weir_cli_command *c)
+{
+    for (size_t i = 0; i < count_options(c); i++)
+        if (strcmp(c->options[i].name, "number") == 0)
+            return (int)i;
+    return -1;
+}
+
 static void print_option(const struct weir_cli_option *o)
 {
     char left[64];
@@ -133,7 +142,10 @@ int weir_cli_next(struct weir_cli_words *w, const char **ret_value)
                                      w->command->options[i].value != NULL ? required_argument : no_argument,
                                      NULL, BASE + (int)i};
     options[n] = (struct option){"help", no_argument, NULL, HELP};
-    int found = getopt_long(w->argc, w->argv, ":h", options, NULL);
+    int counts = short_option(w->command);
+    int found = getopt_long(w->argc, w->argv, counts >= 0 ? ":hn:" : ":h", options, NULL);
+    if (found == 'n')
+        found = BASE + counts;
     if (found == -1)
         return end_of_options(w);
     if (found == HELP) {

@@ -18,7 +18,7 @@ enum weir_cli_exit {
 };
 
 struct weir_cli_option {
-    const char *name;  /* without the dashes */
+    const char *name;  /* without the dashes; "number" may be written as -n */
     const char *value; /* what its value is called in the help; NULL: it takes none */
     const char *help;
 };
@@ -66,6 +66,6 @@ void weir_cli_help(const struct weir_cli_command *c);
 int weir_cli_finish(int code);
 
 extern const struct weir_cli_command weir_cmd_run, weir_cmd_check, weir_cmd_graph, weir_cmd_stats, weir_cmd_failures,
-    weir_cmd_version, weir_cmd_test, weir_cmd_new;
+    weir_cmd_version, weir_cmd_test, weir_cmd_new, weir_cmd_queue, weir_cmd_tap, weir_cmd_top;
 
 #endif

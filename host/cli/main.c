@@ -28,6 +28,7 @@
 
 static const struct weir_cli_command *const commands[] = {
     &weir_cmd_run, &weir_cmd_check, &weir_cmd_graph, &weir_cmd_stats, &weir_cmd_failures,
+    &weir_cmd_top, &weir_cmd_queue, &weir_cmd_tap,
     &weir_cmd_test, &weir_cmd_new, &weir_cmd_version,
 };
 
@@ -109,6 +110,19 @@ static int check_script(const struct weir_app *app, const struct weir_app_stage 
         return weir_err_set(reterr, WEIR_E_NOMEM, "stage '%s': out of memory", stage->name);
     struct weir_lua_options options = lua_options(app, stage, file);
     int rc = weir_lua_check(&options, reterr);
+    weir_free(file);
+    return rc;
+}
+
+static int find_calls(const struct weir_app *app, const struct weir_app_stage *stage,
+                      void (*found)(void *arg, const char *port, size_t len, int line), void *arg,
+                      struct weir_err *reterr)
+{
+    char *file = script_path(app, stage);
+    if (file == NULL)
+        return weir_err_set(reterr, WEIR_E_NOMEM, "stage '%s': out of memory", stage->name);
+    struct weir_lua_options options = lua_options(app, stage, file);
+    int rc = weir_lua_calls(&options, found, arg, reterr);
     weir_free(file);
     return rc;
 }
@@ -228,7 +242,7 @@ int main(int argc, char **argv)
         .source_count = sizeof sources / sizeof sources[0],
         .sinks = sinks,
         .sink_count = sizeof sinks / sizeof sinks[0],
-        .handlers = {.load = load_script, .check = check_script},
+        .handlers = {.load = load_script, .check = check_script, .calls = find_calls},
         .test = run_tests,
     };
     if (argc < 2) {

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "config/app.h"
 #include "config/types.h"
+#include "controller/controller.h"
 #include "core/graph.h"
 #include "core/watch.h"
 #include "core/watchdog.h"
@@ -85,7 +86,11 @@ static int make_tables(const struct weir_registry *from, struct tables *t, struc
 static int load(const struct tables *t, const struct weir_test_host_source *source, const struct weir_app_override *sets,
                 struct weir_strbuf *report, struct weir_app **ret, struct weir_err *reterr)
 {
-    const struct weir_app_types types = {t->types, t->registry.source_count + t->registry.sink_count};
+    struct weir_app_controller_type controllers[WEIR_CONTROLLERS_MAX];
+    const struct weir_app_types types = {.types = t->types,
+                                         .count = t->registry.source_count + t->registry.sink_count,
+                                         .controllers = controllers,
+                                         .controller_count = weir_controller_app_types(controllers, WEIR_CONTROLLERS_MAX)};
     if (source->path != NULL)
         return weir_app_load(source->path, sets, source->set_count, &types, report, ret, reterr);
     return weir_app_parse(source->text, source->len, source->name, source->folder, sets, source->set_count, &types, report, ret,

@@ -15,10 +15,18 @@
 
 struct weir_conf; /* config/conf.h: a YAML subtree, for `config:` given to handlers */
 
+/* What moves a knob: a type and its checked settings. */
+struct weir_app_controller {
+    const char *name; /* NULL: nothing moves it */
+    const struct weir_conf *options; /* of that type, complete (config/types.h) */
+    struct weir_app_mark at;
+};
+
 struct weir_app_pool {
     const char *name;
     unsigned min, max; /* equal for a fixed size */
     bool blocking;
+    struct weir_app_controller controller; /* of a range */
     struct weir_app_mark at;
 };
 
@@ -63,6 +71,9 @@ struct weir_app_stage {
     enum weir_order order;
     const char *order_by; /* NULL or "none": none; "key", "source", else the name of a field */
     unsigned batch_min, batch_max;
+    struct weir_app_controller batch; /* of a range that the file gives */
+    struct weir_app_controller *admission;
+    size_t admission_count;
     unsigned concurrency;
     uint64_t slice_ns, stall_ns, cpu_ns, wall_ns;
     size_t memory;     /* per VM */

@@ -55,9 +55,10 @@ void weir_app_read_concurrency(struct weir_app_build *b, const struct weir_conf 
 void weir_app_read_limits(struct weir_app_build *b, const struct weir_conf *c, struct weir_app_stage *st);
 void weir_app_read_libs(struct weir_app_build *b, const struct weir_conf *c, struct weir_app_stage *st);
 void weir_app_read_defaults(struct weir_app_build *b, const struct weir_conf *c);
-/* Accepted, checked for shape, and without effect in this version (app_later.c). */
-void weir_app_check_admission(struct weir_app_build *b, const struct weir_conf *c);
-void weir_app_check_pool_controller(struct weir_app_build *b, const struct weir_conf *c);
+/* What moves a knob (app_controller.c). `c` NULL: `fallback`, with ret->at as its place. */
+void weir_app_read_controller(struct weir_app_build *b, const struct weir_conf *c, enum weir_knob knob, const char *fallback,
+                              struct weir_app_controller *ret);
+void weir_app_read_admission(struct weir_app_build *b, const struct weir_conf *c, struct weir_app_stage *st);
 /* "reject", …, {route: STAGE}: the word or the map. Whether `ret` was written. */
 bool weir_app_read_overflow(struct weir_app_build *b, const struct weir_conf *c,
                             struct weir_app_overflow *ret);
@@ -68,5 +69,7 @@ void weir_app_read_to(struct weir_app_build *b, const struct weir_conf *c, struc
 /* Resolves every name of a stage or pool, then checks the graph as a whole (app_resolve.c, app_graph.c). */
 void weir_app_resolve(struct weir_app_build *b);
 void weir_app_check_graph(struct weir_app_build *b);
+/* The stage for whose room a sender waits that offers to `target` under `o`; WEIR_APP_NO_TARGET: it does not wait. */
+size_t weir_app_waits_for(const struct weir_app *app, size_t target, const struct weir_app_overflow *o);
 
 #endif

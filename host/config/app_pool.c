@@ -68,8 +68,13 @@ static void read_pool(struct weir_app_build *b, const struct weir_conf *c, struc
             "the pool 'main' is event-driven and can't be blocking; make another pool for what blocks");
         pool->blocking = false; /* or every source in it would be reported, too */
     }
-    if (weir_conf_get(c, "controller") != NULL)
-        weir_app_check_pool_controller(b, weir_conf_get(c, "controller"));
+    const struct weir_conf *controller = weir_conf_get(c, "controller");
+    pool->controller.at = pool->at;
+    if (pool->min < pool->max)
+        weir_app_read_controller(b, controller, WEIR_KNOB_THREADS, "queue", &pool->controller);
+    else if (controller != NULL)
+        weir_problems_warn(b->schema.problems, controller->at,
+                           "'controller' has no effect on a pool of a fixed size: give 'threads' as {min: , max: }");
 }
 
 static void add_pool(struct weir_app_build *b, const struct weir_conf *pools, size_t i)

@@ -86,7 +86,7 @@ void weir_app_read_queue(struct weir_app_build *b, const struct weir_conf *c, st
 
 void weir_app_read_batch(struct weir_app_build *b, const struct weir_conf *c, struct weir_app_stage *st)
 {
-    static const char *const keys[] = {"min", "max", NULL};
+    static const char *const keys[] = {"min", "max", "controller", NULL};
     const unsigned most = 65536;
     struct weir_schema *s = &b->schema;
     if (c == NULL)
@@ -96,6 +96,7 @@ void weir_app_read_batch(struct weir_app_build *b, const struct weir_conf *c, st
             weir_schema_expected(s, c, "batch", "a whole number or {min: , max: }");
         else if (weir_schema_unsigned(s, c, "batch", 1, most, &st->batch_max))
             st->batch_min = st->batch_max;
+        st->batch.name = NULL;
         return;
     }
     weir_schema_map(s, c, "batch", keys);
@@ -116,6 +117,9 @@ void weir_app_read_batch(struct weir_app_build *b, const struct weir_conf *c, st
     }
     st->batch_min = low;
     st->batch_max = high;
+    st->batch.at = c->at;
+    if (low < high)
+        weir_app_read_controller(b, weir_conf_get(c, "controller"), WEIR_KNOB_BATCH, "throughput", &st->batch);
 }
 
 void weir_app_read_concurrency(struct weir_app_build *b, const struct weir_conf *c, struct weir_app_stage *st)

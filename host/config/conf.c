@@ -121,6 +121,11 @@ int64_t weir_conf_option_int(const struct weir_conf *options, const char *name)
     return weir_conf_int(weir_conf_get(options, name));
 }
 
+double weir_conf_option_number(const struct weir_conf *options, const char *name)
+{
+    return weir_conf_float(weir_conf_get(options, name));
+}
+
 uint64_t weir_conf_option_duration(const struct weir_conf *options, const char *name)
 {
     return (uint64_t)weir_conf_option_int(options, name); /* checked not to be negative */

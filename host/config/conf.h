@@ -58,6 +58,7 @@ const char *weir_conf_option_string(const struct weir_conf *options,
                                     const char *name); /* also ADDRESS, PATH; NULL: none */
 bool weir_conf_option_bool(const struct weir_conf *options, const char *name);
 int64_t weir_conf_option_int(const struct weir_conf *options, const char *name);
+double weir_conf_option_number(const struct weir_conf *options, const char *name);
 uint64_t weir_conf_option_duration(const struct weir_conf *options, const char *name); /* ns */
 size_t weir_conf_option_size(const struct weir_conf *options, const char *name);       /* bytes */
 size_t weir_conf_option_enum(const struct weir_conf *options,

@@ -18,6 +18,8 @@ const struct weir_app_type *weir_app_types_find(const struct weir_app_types *typ
     return NULL;
 }
 
+static const double number_max = 1e12;
+
 static uint64_t upper(const struct weir_option *o)
 {
     return o->max == 0 ? INT64_MAX : (uint64_t)o->max;
@@ -44,6 +46,20 @@ static struct weir_conf *read_int(struct weir_schema *s, const struct weir_conf 
 {
     int64_t value;
     return weir_schema_int(s, c, o->name, o->min, (int64_t)upper(o), &value) ? new_int(s, c, value) : NULL;
+}
+
+static struct weir_conf *read_number(struct weir_schema *s, const struct weir_conf *c,
+                                     const struct weir_option *o)
+{
+    double value, low = (double)o->min, high = o->max == 0 ? number_max : (double)o->max;
+    if (o->min == 0 && o->max == 0)
+        low = -number_max;
+    struct weir_conf *out = weir_schema_number(s, c, o->name, low, high, &value)
+                                ? weir_conf_new(s->arena, WEIR_CONF_FLOAT, c->at)
+                                : NULL;
+    if (out != NULL)
+        out->u.number = value;
+    return out;
 }
 
 static struct weir_conf *read_bool(struct weir_schema *s, const struct weir_conf *c,
@@ -222,6 +238,8 @@ struct weir_conf *weir_schema_option(struct weir_schema *s, const struct weir_co
         return read_bool(s, c, o);
     case WEIR_OPTION_INT:
         return read_int(s, c, o);
+    case WEIR_OPTION_NUMBER:
+        return read_number(s, c, o);
     case WEIR_OPTION_DURATION:
         return read_duration(s, c, o);
     case WEIR_OPTION_SIZE:
@@ -252,7 +270,7 @@ static struct weir_conf *new_default(struct weir_schema *s, const struct weir_op
     struct weir_app_mark nowhere = {0, 0};
     struct weir_err err;
     struct weir_conf *c = weir_conf_new_string(s->arena, o->fallback, strlen(o->fallback), nowhere);
-    if (c != NULL && (o->type == WEIR_OPTION_INT || o->type == WEIR_OPTION_BOOL) &&
+    if (c != NULL && (o->type == WEIR_OPTION_INT || o->type == WEIR_OPTION_NUMBER || o->type == WEIR_OPTION_BOOL) &&
         weir_scalar_resolve(c, &err) < 0)
         weir_problems_error(s->problems, nowhere, "the default of '%s': %s", o->name, err.text);
     return c;
@@ -274,6 +292,12 @@ static struct weir_conf *read_options(struct weir_schema *s, const struct weir_c
             weir_conf_add(s->arena, out, o->name, given->at, weir_schema_option(s, given, o));
     }
     return out;
+}
+
+const struct weir_conf *weir_schema_controller(struct weir_schema *s, const struct weir_conf *map, const char *where,
+                                               const struct weir_app_controller_type *type)
+{
+    return read_options(s, map, where, type->options, type->option_count);
 }
 
 const struct weir_conf *weir_schema_options(struct weir_schema *s, const struct weir_conf *map,

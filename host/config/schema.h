@@ -70,5 +70,8 @@ struct weir_conf *weir_schema_option(struct weir_schema *s, const struct weir_co
  * missing. */
 const struct weir_conf *weir_schema_options(struct weir_schema *s, const struct weir_conf *map,
                                             const char *where, const struct weir_app_type *type);
+/* The same of a controller. */
+const struct weir_conf *weir_schema_controller(struct weir_schema *s, const struct weir_conf *map, const char *where,
+                                               const struct weir_app_controller_type *type);
 
 #endif

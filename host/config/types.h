@@ -26,6 +26,7 @@ enum weir_option_type {
     WEIR_OPTION_STRING, /* min, max: its length in bytes */
     WEIR_OPTION_BOOL,
     WEIR_OPTION_INT,
+    WEIR_OPTION_NUMBER, /* with a fraction; min and max both 0: any */
     WEIR_OPTION_DURATION, /* min, max in ns */
     WEIR_OPTION_SIZE,     /* min, max in bytes */
     WEIR_OPTION_ENUM,     /* one of `words` */
@@ -70,9 +71,20 @@ struct weir_app_type {
     void (*check)(const struct weir_conf *options, struct weir_problems *problems);
 };
 
+/* A controller that `controller:` or `admission:` may name. */
+struct weir_app_controller_type {
+    const char *name;
+    enum weir_knob knob;
+    const char *text; /* one line for the manual */
+    const struct weir_option *options;
+    size_t option_count;
+};
+
 struct weir_app_types {
     const struct weir_app_type *const *types;
     size_t count;
+    const struct weir_app_controller_type *controllers;
+    size_t controller_count;
 };
 
 /* The type of that kind and name; NULL: none. `types` may be NULL. */

@@ -8,6 +8,7 @@
 #include "core/metric.h"
 #include "core/seat.h"
 #include "core/shared_tables.h"
+#include "core/tap.h"
 #include "core/worker.h"
 
 static int no_memory(struct weir_err *reterr)
@@ -95,9 +96,10 @@ static int finish_pool(struct weir_graph *g, struct weir_pool *p, struct weir_er
     g->slot_count += p->slot_count;
     p->words = (g->stage_count + 63) / 64;
     p->ready = weir_calloc(p->words, sizeof *p->ready);
+    p->paused = weir_calloc(p->words, sizeof *p->paused);
     p->workers = weir_calloc(p->slot_count, sizeof(struct weir_worker *));
     p->event_ids = weir_calloc(p->slot_count, sizeof *p->event_ids);
-    if (p->ready == NULL || p->workers == NULL || p->event_ids == NULL)
+    if (p->ready == NULL || p->paused == NULL || p->workers == NULL || p->event_ids == NULL)
         return no_memory(reterr);
     if (g->slot_count > WEIR_GRAPH_SLOTS_MAX)
         return weir_err_set(reterr, WEIR_E_LIMIT, "pool '%s': with it there are room for %zu workers, expected at most %d", p->name,
@@ -111,6 +113,7 @@ int weir_graph_finish(struct weir_graph *g, struct weir_err *reterr)
     number_stages(g);
     for (size_t i = 0; i < g->stage_count; i++) {
         struct weir_queue *q = &g->stages[i].queue;
+        atomic_init(&g->stages[i].batch, g->stages[i].batch_max);
         if (q->capacity > WEIR_QUEUE_CAPACITY_MAX || q->bytes > WEIR_QUEUE_BYTES_MAX)
             return weir_err_set(reterr, WEIR_E_LIMIT, "stage '%s': its queue may hold at most %zu events and %zu bytes",
                                 g->stages[i].name, (size_t)WEIR_QUEUE_CAPACITY_MAX, (size_t)WEIR_QUEUE_BYTES_MAX);
@@ -218,6 +221,7 @@ static void destroy_stage(struct weir_stage *s)
         weir_free(s->ports[p].edges);
     weir_free(s->ports);
     weir_shared_lane_fini(&s->queue.shared);
+    weir_taps_destroy(atomic_load_explicit(&s->taps, memory_order_relaxed));
 }
 
 void weir_graph_expect_end(struct weir_graph *g)
@@ -241,6 +245,7 @@ void weir_graph_destroy(struct weir_graph *g)
         destroy_stage(&g->stages[i]);
     for (size_t i = 0; i < g->pool_count; i++) {
         weir_free(g->pools[i].ready);
+        weir_free(g->pools[i].paused);
         weir_free(g->pools[i].workers);
         weir_free(g->pools[i].event_ids);
     }

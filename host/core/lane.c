@@ -56,6 +56,11 @@ size_t weir_lane_take(struct weir_lane *l, struct weir_event **out, size_t max, 
     return n;
 }
 
+void weir_lane_remove(struct weir_lane *l, struct weir_event *ev)
+{
+    (void)remove_node(l, &ev->node); /* it is `ev` */
+}
+
 struct weir_event *weir_lane_take_oldest(struct weir_lane *l)
 {
     if (l->count == 0)

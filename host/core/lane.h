@@ -29,6 +29,8 @@ void weir_lane_put_back(struct weir_lane *l, struct weir_event *ev);
 /* Moves up to `max` events to `out` and their ownership with them, in the lane's order; `newest_first` is what WEIR_ORDER_ADAPTIVE
  * asks (others ignore it). Returns the count. Never waits. */
 size_t weir_lane_take(struct weir_lane *l, struct weir_event **out, size_t max, bool newest_first);
+/* Takes `ev`, one of the lane's, out. */
+void weir_lane_remove(struct weir_lane *l, struct weir_event *ev);
 /* Takes the event that waits longest (with classes: of the lowest class that has one); NULL when empty. For drop_oldest. */
 struct weir_event *weir_lane_take_oldest(struct weir_lane *l);
 

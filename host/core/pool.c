@@ -1,6 +1,7 @@
 #include "core/pool.h"
 
 #include "core/graph.h"
+#include "core/pause.h"
 #include "core/seat.h"
 #include "core/worker.h"
 
@@ -35,7 +36,7 @@ static struct weir_worker *newest_able_locked(struct weir_pool *p, const struct 
 
 void weir_pool_wake(struct weir_pool *p, struct weir_stage *stage)
 {
-    if (atomic_load(&p->parked_count) == 0 || atomic_load(&p->waking))
+    if (atomic_load(&p->parked_count) == 0 || atomic_load(&p->waking) || weir_stage_is_paused(stage))
         return;
     weir_mutex_lock(&p->mu);
     /* `waking` is true only while a worker that was chosen is on its way: a try that finds nobody must not hide another stage's event. */

@@ -32,7 +32,8 @@ struct weir_pool {
     _Atomic unsigned parked_count; /* [atomic seq_cst] */
     _Atomic bool waking;      /* [atomic seq_cst] written under mu: a worker was chosen and has not looked at `ready` yet */
     _Atomic uint64_t *ready;  /* [atomic seq_cst] by stage rank: shared lanes that have events; set and cleared under that lane's lock */
-    size_t words;             /* [const] of `ready` */
+    _Atomic uint64_t *paused; /* [atomic relaxed] by stage rank: stages that take nothing now (core/pause.h); orders nothing */
+    size_t words;             /* [const] of `ready` and `paused` */
 };
 
 /* Brings the pool to `size` workers (1..slot_count). Growing: all new workers are made, with their handlers, before one starts, and if

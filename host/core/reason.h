@@ -19,6 +19,7 @@
     X(NEWEST, dropped, "newest")        /* overflow: drop_newest */                                          \
     X(OLDEST, dropped, "oldest")        /* overflow: drop_oldest */                                          \
     X(SHUTDOWN, dropped, "shutdown")    /* the drain time was over */                                        \
+    X(PURGED, dropped, "purged")        /* taken out of the queue from outside: weir queue drop */          \
     X(ERROR, failed, "error")           /* the handler raised */                                             \
     X(IO, failed, "io")                 /* a sink could not write it */                                      \
     X(ENCODE, failed, "encode")         /* a sink can't write such an event: a request, or too large */      \

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct weir_strbuf;
 struct weir_worker;
 struct weir_request;
 
@@ -25,6 +26,8 @@ struct weir_request_ops {
     bool (*gone)(const struct weir_request *r);
     /* Gives the request up: the host answers it and frees it. `w` is the calling worker. The holder's thread; never waits. */
     void (*end)(struct weir_request *r, struct weir_worker *w, enum weir_request_end why);
+    /* Appends what was asked, a JSON object, for people and tests. Only reads. The holder's thread. NULL: it can't be shown. */
+    void (*describe)(const struct weir_request *r, struct weir_strbuf *out);
 };
 
 struct weir_request {

@@ -6,6 +6,7 @@
 #include "core/on_error.h"
 #include "core/pool.h"
 #include "core/stage.h"
+#include "core/tap.h"
 #include "core/worker.h"
 
 enum { MEAN_WEIGHT = 16 };
@@ -110,8 +111,9 @@ static void leave_queue(struct weir_seat *seat, const struct weir_event *ev)
     weir_queue_release(seat->worker, seat->stage, ev->bytes);
 }
 
-static enum weir_reason why_expired(const struct weir_seat *seat, const struct weir_event *ev, uint64_t now)
+enum weir_reason weir_seat_why_expired(const struct weir_seat *seat, const struct weir_event *ev)
 {
+    uint64_t now = seat->worker->now_ns;
     if (ev->deadline_ns != 0 && now > ev->deadline_ns)
         return WEIR_REASON_DEADLINE;
     uint64_t max_age = seat->stage->queue.max_age_ns;
@@ -134,7 +136,7 @@ bool weir_seat_begin(struct weir_seat *seat, struct weir_event *ev)
 {
     struct weir_worker *w = seat->worker;
     struct weir_ledger *l = &seat->ledger;
-    enum weir_reason expired = why_expired(seat, ev, w->now_ns);
+    enum weir_reason expired = weir_seat_why_expired(seat, ev);
     leave_queue(seat, ev);
     if (expired != WEIR_REASON_NONE) {
         weir_ledger_add(&l->expired, 1);
@@ -153,6 +155,9 @@ bool weir_seat_begin(struct weir_seat *seat, struct weir_event *ev)
         ev->request->waited_ns += waited;
     if (seat->running >= seat->stage->concurrency)
         set_saturated(seat);
+    struct weir_taps *taps = atomic_load_explicit(&seat->stage->taps, memory_order_acquire);
+    if (taps != NULL)
+        weir_taps_pass(taps, seat, ev);
     return true;
 }
 

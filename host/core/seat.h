@@ -39,6 +39,9 @@ struct weir_seat {
     _Atomic int64_t emitted[];  /* [atomic relaxed, one writer] per port of the stage: accepted emits of this seat */
 };
 
+/* Why `ev`, which waits, has expired by the worker's last reading of the clock: DEADLINE, MAX_AGE or GONE; NONE: it has not. Only reads, takes
+ * no lock. Worker thread. */
+enum weir_reason weir_seat_why_expired(const struct weir_seat *seat, const struct weir_event *ev);
 /* Begins `ev` here: waits for nothing, counts it as running and its time in the queue. false: it had expired (deadline, max_age, client
  * gone); it is counted, answered and freed. Worker thread. */
 bool weir_seat_begin(struct weir_seat *seat, struct weir_event *ev);

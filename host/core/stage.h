@@ -16,6 +16,9 @@
 
 struct weir_graph;
 struct weir_pool;
+struct weir_taps;
+
+enum { WEIR_STAGE_BATCH_ROOM = 1024 }; /* how far any batch can be raised while the host runs */
 
 enum weir_stage_kind { WEIR_STAGE_SOURCE, WEIR_STAGE_HANDLER, WEIR_STAGE_SINK };
 
@@ -29,7 +32,8 @@ struct weir_stage {
     struct weir_queue queue;
     struct weir_port *ports;    /* [const] */
     size_t port_count;          /* [const] */
-    unsigned batch_max;         /* [const] events per turn */
+    unsigned batch_max;         /* [const] events per turn, at first */
+    _Atomic unsigned batch;     /* [atomic relaxed] events per turn: moved by the control thread, within weir_stage_batch_limit */
     unsigned concurrency;       /* [const] calls begun and not ended, per worker */
     uint64_t slice_ns, stall_ns, cpu_ns, wall_ns; /* [const] limits of a handler call */
     uint64_t deadline_ns;       /* [const] sources: of the events they make; 0: none */
@@ -40,8 +44,15 @@ struct weir_stage {
     struct weir_handler_maker handler; /* kind HANDLER and SINK */
     struct weir_source_maker source;   /* kind SOURCE */
     uint64_t generation;        /* [const] 1 in this version */
+    _Atomic(struct weir_taps *) taps; /* [atomic acq/rel] who looks at what passes (core/tap.h); NULL: nobody ever did */
     _Atomic double rate;        /* [atomic relaxed] events handled per second, computed by the control thread's tick */
 };
+
+/* The most that `batch` may be set to. */
+static inline unsigned weir_stage_batch_limit(const struct weir_stage *s)
+{
+    return s->batch_max > WEIR_STAGE_BATCH_ROOM ? s->batch_max : WEIR_STAGE_BATCH_ROOM;
+}
 
 /* The port named `name`; NULL: none. */
 struct weir_port *weir_stage_port(struct weir_stage *s, const char *name);

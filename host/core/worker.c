@@ -110,7 +110,8 @@ static uint64_t runnable(const struct weir_worker *w, size_t i)
     if (w->obeyed & WEIR_ORDER_CANCEL)
         return 0;
     uint64_t shared = takes_shared(w) ? atomic_load(&w->pool->ready[i]) : 0;
-    return (w->ready[i] | shared) & ~w->saturated[i];
+    uint64_t paused = atomic_load_explicit(&w->pool->paused[i], memory_order_relaxed);
+    return (w->ready[i] | shared) & ~w->saturated[i] & ~paused;
 }
 
 static bool has_work(const struct weir_worker *w)
@@ -132,7 +133,7 @@ static void publish_memory(struct weir_seat *seat)
 static bool run_seat(struct weir_worker *w, struct weir_seat *seat)
 {
     size_t room = seat->stage->concurrency - seat->running;
-    size_t max = seat->stage->batch_max < room ? seat->stage->batch_max : room;
+    size_t batch = atomic_load_explicit(&seat->stage->batch, memory_order_relaxed), max = batch < room ? batch : room;
     size_t n = weir_queue_take(seat, w->batch, max);
     if (n == 0)
         return false;
@@ -481,8 +482,8 @@ static int make_arrays(struct weir_worker *w, struct weir_err *reterr)
     struct weir_graph *g = w->graph;
     size_t largest = 1;
     for (size_t i = 0; i < g->stage_count; i++)
-        if (g->stages[i].batch_max > largest)
-            largest = g->stages[i].batch_max;
+        if (weir_stage_batch_limit(&g->stages[i]) > largest)
+            largest = weir_stage_batch_limit(&g->stages[i]);
     w->words = (g->stage_count + 63) / 64;
     w->ready = weir_calloc(w->words, sizeof *w->ready);
     w->saturated = weir_calloc(w->words, sizeof *w->saturated);

@@ -118,7 +118,7 @@ void weir_worker_flush(struct weir_worker *w);
 /* The same when that is due by age. Worker thread. */
 void weir_worker_flush_due(struct weir_worker *w);
 /* Has `a` run later: one a turn, oldest first, after the turn's batches and before its poll. Until then it counts as work: the worker does not
- * park. Worker thread. */
+ * park. Setting it aside twice is setting it aside once. Worker thread. */
 void weir_worker_set_aside(struct weir_worker *w, struct weir_aside *a);
 /* Whether the watchdog has found it stuck in a call that can't be interrupted. What others can take of its work they take (its pool is woken
  * for shared lanes that have events; its listening sockets are accepted from by another one); what they can't is what only it may touch: its

@@ -4,6 +4,8 @@
 
 #include "config/app.h"
 #include "config/types.h"
+#include "controller/controller.h"
+#include "controller/loop.h"
 #include "core/shared_tables.h"
 #include "loader/registry.h"
 
@@ -117,6 +119,47 @@ static int open_stages(struct weir_graph *g, const struct weir_app *app, const s
     for (size_t i = 0; i < g->stage_count && rc == WEIR_OK; i++)
         if (app->stages[i].kind == WEIR_APP_SOURCE)
             rc = open_stage(&g->stages[i], app, &app->stages[i], registry, &addresses[i], reterr);
+    return rc;
+}
+
+static int no_controller(const struct weir_app *app, const char *what, const char *name, struct weir_err *reterr)
+{
+    return weir_err_set(reterr, WEIR_E_CONFIG, "%s: %s has no controller '%s'", app->file, what, name);
+}
+
+static int add_controller(struct weir_loop *loop, const struct weir_app *app, const struct weir_app_controller *from, enum weir_knob knob,
+                          struct weir_pool *pool, struct weir_stage *stage, const struct weir_app_stage *st, struct weir_err *reterr)
+{
+    double settings[WEIR_SETTINGS_MAX] = {0};
+    const struct weir_controller_type *type = weir_controller_find(knob, from->name);
+    if (type == NULL)
+        return no_controller(app, stage != NULL ? stage->name : pool->name, from->name, reterr);
+    weir_controller_settings(type, from->options, settings);
+    switch (knob) {
+    case WEIR_KNOB_THREADS:
+        return weir_loop_add_threads(loop, pool, type, settings, reterr);
+    case WEIR_KNOB_BATCH:
+        return weir_loop_add_batch(loop, stage, st->batch_min, st->batch_max, type, settings, reterr);
+    case WEIR_KNOB_ADMISSION:
+        break; /* no type of it is there to be named */
+    }
+    return WEIR_OK;
+}
+
+int weir_build_controllers(const struct weir_app *app, struct weir_graph *g, struct weir_loop *loop, struct weir_err *reterr)
+{
+    int rc = WEIR_OK;
+    for (size_t i = 0; i < app->pool_count && rc == WEIR_OK; i++)
+        if (app->pools[i].controller.name != NULL)
+            rc = add_controller(loop, app, &app->pools[i].controller, WEIR_KNOB_THREADS, &g->pools[i], NULL, NULL, reterr);
+    for (size_t i = 0; i < app->stage_count && rc == WEIR_OK; i++) {
+        const struct weir_app_stage *st = &app->stages[i];
+        struct weir_stage *s = &g->stages[i];
+        if (st->kind == WEIR_APP_SOURCE)
+            continue;
+        if (st->batch.name != NULL)
+            rc = add_controller(loop, app, &st->batch, WEIR_KNOB_BATCH, s->pool, s, st, reterr);
+    }
     return rc;
 }
 

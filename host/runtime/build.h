@@ -7,6 +7,7 @@
 #include "core/graph.h"
 
 struct weir_app;
+struct weir_loop;
 struct weir_registry;
 
 enum { WEIR_ADDRESS_MAX = 160 };
@@ -20,5 +21,7 @@ struct weir_address {
  * `app` must outlive the graph. */
 int weir_build_graph(const struct weir_app *app, const struct weir_registry *registry, struct weir_strbuf *report,
                      struct weir_address *addresses, struct weir_graph **ret, struct weir_err *reterr);
+/* Gives `loop` the controllers that `app` asks for. */
+int weir_build_controllers(const struct weir_app *app, struct weir_graph *g, struct weir_loop *loop, struct weir_err *reterr);
 
 #endif

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "core/graph.h"
+#include "core/pause.h"
 #include "core/pool.h"
 #include "core/seat.h"
 #include "core/worker.h"
@@ -59,6 +60,7 @@ static void enter(struct weir_drain *d, enum weir_drain_phase phase, uint64_t un
 void weir_drain_begin(struct weir_drain *d, struct weir_graph *graph, uint64_t now_ns, uint64_t drain_ns)
 {
     *d = (struct weir_drain){.graph = graph};
+    weir_stage_resume_all(graph); /* the order wakes the workers */
     enter(d, WEIR_DRAIN_DRAINING, drain_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + drain_ns, WEIR_ORDER_STOP_SOURCES);
 }
 

@@ -4,15 +4,18 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/app.h"
+#include "controller/journal.h"
+#include "controller/loop.h"
 #include "core/crew.h"
 #include "core/pool.h"
+#include "core/recent.h"
 #include "core/seat.h"
 #include "core/watchdog.h"
 #include "core/worker.h"
 #include "runtime/build.h"
 #include "runtime/drain.h"
 
-enum { TICK_MS = 1000, DRAIN_STEP_MS = 2 };
+enum { TICK_MS = 1000, CONTROL_MS = 20, DRAIN_STEP_MS = 2 };
 
 /* All fields belong to the control thread. */
 struct weir_runtime {
@@ -22,12 +25,14 @@ struct weir_runtime {
     struct weir_watch watch;         /* of the control thread */
     struct weir_crew *builder, *reaper;
     enum weir_runtime_state state;
-    uint64_t started_ns, ticked_ns;
+    uint64_t started_ns;
     struct weir_address *addresses;  /* by stage */
-    int64_t *handled_before;         /* by stage, at the last tick */
+    struct weir_recent *recent;
     struct weir_pool_load *loads;    /* by pool */
     double *busy;                    /* by pool */
-    uv_timer_t *tick, *stepper;      /* on the heap: they close later than this may be freed */
+    struct weir_journal *journal;
+    struct weir_loop *loop;
+    uv_timer_t *tick, *control, *stepper; /* on the heap: they close later than this may be freed */
     uv_async_t *end;                 /* likewise; sent by the worker on which the last source ended */
     void (*ended)(void *arg);
     void *ended_arg;
@@ -132,7 +137,15 @@ static int build(struct weir_runtime *rt, const struct weir_registry *registry, 
     rt->graph->watchdog = rt->watchdog;
     rt->graph->builder = rt->builder;
     rt->graph->reaper = rt->reaper;
-    return WEIR_OK;
+    return weir_recent_create(rt->graph, &rt->recent, reterr);
+}
+
+static int make_loop(struct weir_runtime *rt, struct weir_err *reterr)
+{
+    int rc = weir_journal_create(&rt->journal, reterr);
+    if (rc == WEIR_OK)
+        rc = weir_loop_create(rt->graph, rt->journal, &rt->watch, &rt->loop, reterr);
+    return rc < 0 ? rc : weir_build_controllers(rt->app, rt->graph, rt->loop, reterr);
 }
 
 int weir_runtime_create(const struct weir_app *app, const struct weir_registry *registry, uv_loop_t *loop, struct weir_strbuf *report,
@@ -143,21 +156,23 @@ int weir_runtime_create(const struct weir_app *app, const struct weir_registry *
         return weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", app->file);
     rt->app = app;
     rt->addresses = weir_calloc(app->stage_count + 1, sizeof *rt->addresses);
-    rt->handled_before = weir_calloc(app->stage_count + 1, sizeof *rt->handled_before);
     rt->loads = weir_calloc(app->pool_count + 1, sizeof *rt->loads);
     rt->busy = weir_calloc(app->pool_count + 1, sizeof *rt->busy);
     rt->tick = make_timer(loop, rt);
+    rt->control = make_timer(loop, rt);
     rt->stepper = make_timer(loop, rt);
     rt->end = make_async(loop, on_end, rt);
     rt->stuck = make_async(loop, on_stuck, rt);
     int rc = WEIR_OK;
-    if (rt->addresses == NULL || rt->handled_before == NULL || rt->loads == NULL || rt->busy == NULL || rt->tick == NULL ||
-        rt->stepper == NULL || rt->end == NULL || rt->stuck == NULL)
+    if (rt->addresses == NULL || rt->loads == NULL || rt->busy == NULL || rt->tick == NULL ||
+        rt->control == NULL || rt->stepper == NULL || rt->end == NULL || rt->stuck == NULL)
         rc = weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", app->file);
     if (rc == WEIR_OK)
         rc = start_helpers(rt, reterr);
     if (rc == WEIR_OK)
         rc = build(rt, registry, report, reterr);
+    if (rc == WEIR_OK)
+        rc = make_loop(rt, reterr);
     weir_watch_rest(&rt->watch);
     if (rc < 0) {
         weir_runtime_destroy(rt);
@@ -175,15 +190,7 @@ static void on_tick(uv_timer_t *timer)
     struct weir_runtime *rt = timer->data;
     uint64_t now = weir_clock_ns();
     weir_watch_beat(&rt->watch);
-    double seconds = (double)(now - rt->ticked_ns) / (double)WEIR_NS_PER_S;
-    rt->ticked_ns = now;
-    for (size_t i = 0; i < rt->graph->stage_count; i++) {
-        struct weir_stage_sample sample;
-        weir_stage_read(&rt->graph->stages[i], &sample);
-        int64_t handled = sample.ledger.handled - rt->handled_before[i];
-        rt->handled_before[i] = sample.ledger.handled;
-        atomic_store_explicit(&rt->graph->stages[i].rate, seconds > 0 ? (double)handled / seconds : 0, memory_order_relaxed);
-    }
+    weir_recent_tick(rt->recent, now);
     for (size_t i = 0; i < rt->graph->pool_count; i++) {
         rt->busy[i] = weir_pool_busy(&rt->graph->pools[i], &rt->loads[i], now);
         if (rt->state == WEIR_RUNTIME_RUNNING)
@@ -191,10 +198,17 @@ static void on_tick(uv_timer_t *timer)
     }
 }
 
-/* How many workers a pool starts with: until a controller sizes it, as many as it may have. */
-static unsigned first_size(const struct weir_pool *p)
+static void on_control(uv_timer_t *timer)
 {
-    return p->max;
+    struct weir_runtime *rt = timer->data;
+    weir_watch_beat(&rt->watch);
+    weir_loop_tick(rt->loop, weir_clock_ns());
+}
+
+/* How many workers a pool starts with: as few as it may have where a controller sizes it. */
+static unsigned first_size(const struct weir_runtime *rt, const struct weir_pool *p)
+{
+    return rt->app->pools[p->index].controller.name != NULL ? p->min : p->max;
 }
 
 static int start_pools(struct weir_runtime *rt, struct weir_err *reterr)
@@ -205,7 +219,7 @@ static int start_pools(struct weir_runtime *rt, struct weir_err *reterr)
             struct weir_pool *p = &rt->graph->pools[i];
             if (p->blocking == (sources == 1))
                 continue;
-            int rc = weir_pool_resize(p, first_size(p), reterr);
+            int rc = weir_pool_resize(p, first_size(rt, p), reterr);
             if (rc < 0)
                 return rc;
         }
@@ -226,7 +240,7 @@ static void undo_start(struct weir_runtime *rt)
 
 int weir_runtime_start(struct weir_runtime *rt, struct weir_err *reterr)
 {
-    rt->started_ns = rt->ticked_ns = weir_clock_ns();
+    rt->started_ns = weir_clock_ns();
     weir_watch_rouse(&rt->watch); /* it makes the first VMs */
     int rc = start_pools(rt, reterr);
     weir_watch_rest(&rt->watch);
@@ -238,7 +252,11 @@ int weir_runtime_start(struct weir_runtime *rt, struct weir_err *reterr)
     rt->state = WEIR_RUNTIME_RUNNING;
     for (size_t i = 0; i < rt->graph->pool_count; i++)
         weir_pool_busy(&rt->graph->pools[i], &rt->loads[i], rt->started_ns);
+    weir_recent_tick(rt->recent, rt->started_ns);
     uv_timer_start(rt->tick, on_tick, TICK_MS, TICK_MS);
+    weir_loop_begin(rt->loop, weir_clock_ns());
+    if (!weir_loop_is_empty(rt->loop))
+        uv_timer_start(rt->control, on_control, CONTROL_MS, CONTROL_MS);
     return WEIR_OK;
 }
 
@@ -257,6 +275,7 @@ static void on_step(uv_timer_t *timer)
 static void begin_stop(struct weir_runtime *rt, uint64_t drain_ns, void (*done)(void *arg), void *arg)
 {
     rt->state = WEIR_RUNTIME_DRAINING;
+    uv_timer_stop(rt->control); /* the knobs stay where they are */
     rt->done = done;
     rt->done_arg = arg;
     weir_drain_begin(&rt->drain, rt->graph, weir_clock_ns(), drain_ns);
@@ -315,18 +334,21 @@ void weir_runtime_destroy(struct weir_runtime *rt)
     if (rt == NULL)
         return;
     close_timer(&rt->tick);
+    close_timer(&rt->control);
     close_timer(&rt->stepper);
     if (rt->end != NULL)
         uv_close((uv_handle_t *)rt->end, free_handle);
     weir_crew_stop(rt->builder); /* may have something for the reaper still */
     weir_crew_stop(rt->reaper);  /* VMs need the graph and its scripts */
+    weir_loop_destroy(rt->loop);
+    weir_journal_destroy(rt->journal);
     weir_graph_destroy(rt->graph);
     weir_watchdog_remove(&rt->watch);
     weir_watchdog_stop(rt->watchdog);
     if (rt->stuck != NULL)
         uv_close((uv_handle_t *)rt->stuck, free_handle); /* the watchdog sends it no more */
     weir_free(rt->addresses);
-    weir_free(rt->handled_before);
+    weir_recent_destroy(rt->recent);
     weir_free(rt->loads);
     weir_free(rt->busy);
     weir_free(rt);
@@ -340,6 +362,21 @@ enum weir_runtime_state weir_runtime_state(const struct weir_runtime *rt)
 struct weir_graph *weir_runtime_graph(struct weir_runtime *rt)
 {
     return rt->graph;
+}
+
+const struct weir_recent *weir_runtime_recent(const struct weir_runtime *rt)
+{
+    return rt->recent;
+}
+
+struct weir_loop *weir_runtime_loop(const struct weir_runtime *rt)
+{
+    return rt->loop;
+}
+
+const struct weir_journal *weir_runtime_journal(const struct weir_runtime *rt)
+{
+    return rt->journal;
 }
 
 const struct weir_app *weir_runtime_app(const struct weir_runtime *rt)

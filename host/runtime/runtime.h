@@ -12,6 +12,7 @@
 #include "core/graph.h"
 
 struct weir_app;
+struct weir_recent;
 struct weir_registry;
 struct weir_runtime;
 
@@ -44,6 +45,11 @@ void weir_runtime_destroy(struct weir_runtime *rt);
 
 enum weir_runtime_state weir_runtime_state(const struct weir_runtime *rt);
 struct weir_graph *weir_runtime_graph(struct weir_runtime *rt);
+/* What stages did over the last second, and queue lengths over the last hour. Never NULL. */
+const struct weir_recent *weir_runtime_recent(const struct weir_runtime *rt);
+/* The controllers, and what they decided. Never NULL. */
+struct weir_loop *weir_runtime_loop(const struct weir_runtime *rt);
+const struct weir_journal *weir_runtime_journal(const struct weir_runtime *rt);
 const struct weir_app *weir_runtime_app(const struct weir_runtime *rt);
 /* Since start, in ns. */
 uint64_t weir_runtime_uptime_ns(const struct weir_runtime *rt);

@@ -1,0 +1,27 @@
+/* controller/loop_inner.h - what loop.c and knob.c share. For host/controller only. */
+#ifndef WEIR_CONTROLLER_LOOP_INNER_H
+#define WEIR_CONTROLLER_LOOP_INNER_H
+
+#include "controller/journal.h"
+#include "controller/loop.h"
+#include "controller/unit.h"
+#include "core/pool.h"
+
+/* All fields belong to the control thread. */
+struct weir_loop {
+    struct weir_graph *graph;
+    struct weir_journal *journal;
+    struct weir_watch *watch;       /* NULL: none */
+    struct weir_unit **units;
+    size_t unit_count;
+    struct weir_reading *readings;  /* by stage */
+    struct weir_pool_load *loads;   /* by pool */
+    double *busy;                   /* by pool: over the last tick */
+};
+
+/* The knob's path, as in the journal. */
+void weir_loop_knob_path(const struct weir_unit *u, char *path, size_t size);
+/* Resizes a pool now. */
+int weir_loop_apply_threads(struct weir_loop *l, struct weir_pool *pool, unsigned size, struct weir_err *reterr);
+
+#endif

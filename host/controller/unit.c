@@ -1,0 +1,149 @@
+#include "controller/unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "core/graph.h"
+#include "core/pool.h"
+#include "core/stage.h"
+#include "core/worker.h"
+
+static bool is_served(const struct weir_stage *s, const struct weir_pool *pool)
+{
+    return s->pool == pool && s->kind != WEIR_STAGE_SOURCE;
+}
+
+int weir_unit_init(struct weir_unit *u, const struct weir_controller_type *type, struct weir_graph *g, struct weir_pool *pool,
+                   struct weir_stage *stage, struct weir_err *reterr)
+{
+    size_t count = 1;
+    for (size_t i = 0; stage == NULL && i < g->stage_count; i++)
+        count += is_served(&g->stages[i], pool);
+    *u = (struct weir_unit){.type = type, .pool = pool, .stage = stage};
+    u->state = weir_calloc(1, type->state_size + 1);
+    u->bases = weir_calloc(count, sizeof *u->bases);
+    u->stages = weir_calloc(count, sizeof(struct weir_stage *));
+    if (u->state == NULL || u->bases == NULL || u->stages == NULL) {
+        weir_unit_fini(u);
+        return weir_err_set(reterr, WEIR_E_NOMEM, "controllers: out of memory");
+    }
+    if (stage != NULL)
+        u->stages[u->stage_count++] = stage;
+    for (size_t i = 0; stage == NULL && i < g->stage_count; i++)
+        if (is_served(&g->stages[i], pool))
+            u->stages[u->stage_count++] = &g->stages[i];
+    weir_setpoint_init(&u->at);
+    return WEIR_OK;
+}
+
+void weir_unit_fini(struct weir_unit *u)
+{
+    weir_free(u->state);
+    weir_free(u->bases);
+    weir_free(u->stages);
+    *u = (struct weir_unit){.type = NULL};
+}
+
+void weir_unit_reset(struct weir_unit *u, const struct weir_reading *readings, uint64_t now_ns)
+{
+    memset(u->state, 0, u->type->state_size);
+    weir_unit_rebase(u, readings, now_ns);
+}
+
+void weir_unit_rebase(struct weir_unit *u, const struct weir_reading *readings, uint64_t now_ns)
+{
+    for (size_t i = 0; i < u->stage_count; i++)
+        u->bases[i].ledger = readings[u->stages[i]->index].ledger;
+    u->stepped_ns = now_ns;
+}
+
+/* What `now` counts beyond `before`. */
+static void subtract(struct weir_hist_sum *to, const struct weir_hist_sum *now, const struct weir_hist_sum *before)
+{
+    for (size_t i = 0; i < WEIR_HIST_BUCKETS; i++)
+        to->buckets[i] += now->buckets[i] - before->buckets[i];
+    to->count += now->count - before->count;
+    to->sum += now->sum - before->sum;
+    to->max = now->max; /* of all time: good enough to bound a quantile */
+}
+
+struct times {
+    struct weir_hist_sum wait, service;
+};
+
+static void add_stage(struct weir_sample *s, struct times *t, const struct weir_reading *now, const struct weir_ledger_sum *before)
+{
+    const struct weir_ledger_sum *l = &now->ledger;
+    if (now->depth > s->depth || s->capacity == 0) {
+        s->depth = now->depth;
+        s->capacity = now->capacity;
+    }
+    s->running += (double)l->running;
+    s->offered += (double)(l->offered - before->offered);
+    s->accepted += (double)(l->accepted - before->accepted);
+    s->handled += (double)(l->handled - before->handled);
+    s->failed += (double)(l->failed - before->failed);
+    s->expired += (double)(l->expired - before->expired);
+    s->dropped += (double)(l->dropped - before->dropped);
+    s->taken += (double)(l->wait_ns.count - before->wait_ns.count);
+    subtract(&t->wait, &l->wait_ns, &before->wait_ns);
+    subtract(&t->service, &l->service_ns, &before->service_ns);
+}
+
+static int longest_first(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static void sample_pool(struct weir_sample *s, const struct weir_pool *p, uint64_t now_ns)
+{
+    s->threads = p->target;
+    s->threads_min = p->min;
+    s->threads_max = p->max;
+    for (unsigned i = 0; i < p->target && s->idle_count < WEIR_SAMPLE_WORKERS; i++) {
+        const struct weir_worker *w = p->workers[i];
+        uint64_t since = w == NULL ? 0 : atomic_load_explicit(&w->parked_ns, memory_order_relaxed);
+        if (since != 0)
+            s->idle_s[s->idle_count++] = now_ns > since ? (double)(now_ns - since) / 1e9 : 0;
+    }
+    qsort(s->idle_s, s->idle_count, sizeof *s->idle_s, longest_first);
+}
+
+static double seconds_of(const struct weir_hist_sum *h, double quantile)
+{
+    return (double)weir_hist_quantile(h, quantile) / 1e9;
+}
+
+/* Of those in `h`, which has some. */
+static double shortest_s(const struct weir_hist_sum *h)
+{
+    size_t i = 0;
+    while (i < WEIR_HIST_BUCKETS - 1 && h->buckets[i] == 0)
+        i++;
+    return (double)weir_hist_upper(i) / 1e9;
+}
+
+void weir_unit_sample(struct weir_unit *u, const struct weir_reading *readings, double busy, bool can_grow, uint64_t now_ns)
+{
+    struct weir_sample *s = &u->sample;
+    struct times times = {.wait = {.count = 0}};
+    double quantile = u->type->percentile != NULL ? u->type->percentile(u->settings) : 0.9;
+    *s = (struct weir_sample){.now_s = (double)now_ns / 1e9, .elapsed_s = (double)(now_ns - u->stepped_ns) / 1e9,
+                              .busy = busy, .can_grow = can_grow};
+    for (size_t i = 0; i < u->stage_count; i++) {
+        const struct weir_reading *r = &readings[u->stages[i]->index];
+        add_stage(s, &times, r, &u->bases[i].ledger);
+    }
+    s->wait_s = seconds_of(&times.wait, quantile);
+    s->service_s = times.service.count > 0 ? (double)times.service.sum / (double)times.service.count / 1e9 : 0;
+    s->wait_min_s = times.wait.count > 0 ? shortest_s(&times.wait) : s->depth > 0 ? s->elapsed_s : 0;
+    sample_pool(s, u->pool, now_ns);
+    if (u->stage != NULL) {
+        s->batch = atomic_load_explicit(&u->stage->batch, memory_order_relaxed);
+        s->batch_min = u->batch_min;
+        s->batch_max = u->batch_max;
+    }
+}

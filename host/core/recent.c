@@ -1,0 +1,158 @@
+#include "core/recent.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "core/graph.h"
+#include "core/pause.h"
+#include "core/pool.h"
+#include "core/stage.h"
+
+struct kept {
+    struct weir_ledger_sum before;
+    struct weir_recent_figures figures;
+    struct weir_recent_length fine[WEIR_RECENT_FINE], coarse[WEIR_RECENT_COARSE];
+};
+
+struct weir_recent {
+    struct weir_graph *graph;
+    uint64_t ticked_ns;
+    size_t ticks;
+    struct kept stages[];
+};
+
+int weir_recent_create(struct weir_graph *graph, struct weir_recent **ret, struct weir_err *reterr)
+{
+    struct weir_recent *r = weir_calloc(1, sizeof *r + graph->stage_count * sizeof r->stages[0]);
+    if (r == NULL)
+        return weir_err_set(reterr, WEIR_E_NOMEM, "statistics: out of memory");
+    r->graph = graph;
+    *ret = r;
+    return WEIR_OK;
+}
+
+void weir_recent_destroy(struct weir_recent *r)
+{
+    weir_free(r);
+}
+
+/* The values that came since `before`: its max is the upper end of the last bucket that got one. */
+static void subtract(struct weir_hist_sum *now, const struct weir_hist_sum *before)
+{
+    now->max = 0;
+    now->count = 0;
+    for (size_t i = 0; i < WEIR_HIST_BUCKETS; i++) {
+        now->buckets[i] -= before->buckets[i];
+        now->count += now->buckets[i];
+        if (now->buckets[i] > 0)
+            now->max = weir_hist_upper(i);
+    }
+}
+
+static void quantiles(const struct weir_hist_sum *now, const struct weir_hist_sum *before, uint64_t *ret_p50, uint64_t *ret_p99)
+{
+    struct weir_hist_sum fresh = *now;
+    subtract(&fresh, before);
+    *ret_p50 = weir_hist_quantile(&fresh, 0.50);
+    *ret_p99 = weir_hist_quantile(&fresh, 0.99);
+}
+
+static void compare(struct weir_recent_figures *f, const struct weir_ledger_sum *now, const struct weir_ledger_sum *before, double span_s)
+{
+    *f = (struct weir_recent_figures){.span_s = span_s};
+    if (span_s <= 0)
+        return;
+    f->offered = (double)(now->offered - before->offered) / span_s;
+    f->rejected = (double)(now->rejected - before->rejected) / span_s;
+    f->accepted = (double)(now->accepted - before->accepted) / span_s;
+    f->handled = (double)(now->handled - before->handled) / span_s;
+    f->failed = (double)(now->failed - before->failed) / span_s;
+    f->expired = (double)(now->expired - before->expired) / span_s;
+    f->dropped = (double)(now->dropped - before->dropped) / span_s;
+    quantiles(&now->wait_ns, &before->wait_ns, &f->wait_p50_ns, &f->wait_p99_ns);
+    quantiles(&now->service_ns, &before->service_ns, &f->service_p50_ns, &f->service_p99_ns);
+}
+
+static void keep_length(struct kept *k, size_t tick, size_t depth)
+{
+    struct weir_recent_length *c = &k->coarse[tick / WEIR_RECENT_PER_COARSE % WEIR_RECENT_COARSE];
+    size_t seen = tick % WEIR_RECENT_PER_COARSE;
+    if (seen == 0)
+        *c = (struct weir_recent_length){0};
+    c->mean += ((float)depth - c->mean) / (float)(seen + 1);
+    if (depth > c->max)
+        c->max = (uint32_t)depth;
+    k->fine[tick % WEIR_RECENT_FINE] = (struct weir_recent_length){(float)depth, (uint32_t)depth};
+}
+
+void weir_recent_tick(struct weir_recent *r, uint64_t now_ns)
+{
+    double span_s = r->ticked_ns == 0 ? 0 : (double)(now_ns - r->ticked_ns) / (double)WEIR_NS_PER_S;
+    for (size_t i = 0; i < r->graph->stage_count; i++) {
+        struct weir_stage *s = &r->graph->stages[i];
+        struct kept *k = &r->stages[i];
+        struct weir_stage_sample sample;
+        weir_stage_read(s, &sample);
+        compare(&k->figures, &sample.ledger, &k->before, span_s);
+        k->before = sample.ledger;
+        atomic_store_explicit(&s->rate, k->figures.handled, memory_order_relaxed);
+        if (span_s > 0)
+            keep_length(k, r->ticks, weir_queue_depth(&s->queue));
+    }
+    if (span_s > 0)
+        r->ticks++;
+    r->ticked_ns = now_ns;
+}
+
+const struct weir_recent_figures *weir_recent_read(const struct weir_recent *r, const struct weir_stage *s)
+{
+    return &r->stages[s->index].figures;
+}
+
+/* The last `room` of `n` steps. */
+static size_t copy_ring(const struct weir_recent_length *ring, size_t room, size_t n, struct weir_recent_length *out)
+{
+    size_t from = n > room ? n - room : 0;
+    for (size_t i = from; i < n; i++)
+        out[i - from] = ring[i % room];
+    return n - from;
+}
+
+size_t weir_recent_fine(const struct weir_recent *r, const struct weir_stage *s, struct weir_recent_length *out)
+{
+    return copy_ring(r->stages[s->index].fine, WEIR_RECENT_FINE, r->ticks, out);
+}
+
+size_t weir_recent_coarse(const struct weir_recent *r, const struct weir_stage *s, struct weir_recent_length *out)
+{
+    size_t begun = (r->ticks + WEIR_RECENT_PER_COARSE - 1) / WEIR_RECENT_PER_COARSE; /* the last one may be young */
+    return copy_ring(r->stages[s->index].coarse, WEIR_RECENT_COARSE, begun, out);
+}
+
+/* A stage behind a full queue that makes emitters wait. */
+static const char *waits_for(const struct weir_stage *s)
+{
+    for (size_t p = 0; p < s->port_count; p++) {
+        for (size_t e = 0; e < s->ports[p].edge_count; e++) {
+            const struct weir_edge *edge = &s->ports[p].edges[e];
+            if (edge->overflow.policy == WEIR_OVERFLOW_WAIT && atomic_load(&edge->target->queue.shared.waiting) > 0)
+                return edge->target->name;
+        }
+    }
+    return NULL;
+}
+
+const char *weir_recent_blocked_by(struct weir_stage *s, double busy, int64_t running)
+{
+    static const double all_busy = 0.95;
+    unsigned live = atomic_load_explicit(&s->pool->live, memory_order_relaxed);
+    if (weir_stage_is_paused(s))
+        return "paused";
+    const char *other = waits_for(s);
+    if (other != NULL)
+        return other;
+    if (s->kind == WEIR_STAGE_SOURCE || weir_queue_depth(&s->queue) == 0)
+        return NULL;
+    if (running >= (int64_t)s->concurrency * live)
+        return "concurrency";
+    return busy >= all_busy || (s->pool->blocking && running >= live) ? "pool" : NULL;
+}
