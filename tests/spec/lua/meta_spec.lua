@@ -16,7 +16,8 @@ local function walk(name, t)
 end
 walk("weir", weir)
 local registry = debug.getregistry()
-local _, names = debug.getupvalue(registry["weir.request"].__index, 1)
+local handle = debug.upvalueid(function() return out end, 1) -- a light userdata, as a request is
+local _, names = debug.getupvalue(debug.getmetatable(handle).__index, 1)
 for key, value in pairs(names) do
     out:write("Request", type(value) == "function" and "()" or "", " ", key, "\n")
 end
