@@ -461,8 +461,9 @@ describe("a call to another service", function()
 
         for name, call in pairs(calls) do
             it(("keeps %s within the limit of the stage"):format(name), function()
-                local ok, refused, beats, grown = at_once(60, (call:gsub("PORT", tostring(peer.port))))
-                assert.are.equal(60, ok + refused)
+                local many = (os.getenv("WEIR_PRESET") or ""):find "san" and 20 or 60 -- theirs are many times as slow
+                local ok, refused, beats, grown = at_once(many, (call:gsub("PORT", tostring(peer.port))))
+                assert.are.equal(many, ok + refused)
                 assert.is_true(ok > 0, "none was answered") -- how many depends on how slow the peer is: all at once would be 240 MB
                 assert.is_true(beats > 0, "the others did not go on: " .. beats)
                 -- what the system's sockets and libcurl have is not the stage's
