@@ -19,33 +19,36 @@ static bool ready(const double *s, const struct weir_sample *sample)
     return sample->elapsed_s >= s[SAMPLE];
 }
 
-static bool is_long(const double *s, const struct weir_sample *sample)
-{
-    return sample->depth > s[THRESHOLD] || (sample->depth > 0 && sample->wait_min_s > s[SAMPLE]);
-}
-
 static double idle_for_long(const double *s, const struct weir_sample *sample)
 {
     double n = 0;
-    for (size_t i = 0; i < sample->idle_count; i++)
+    for (size_t i = 0; i < sample->idle_count && i < WEIR_SAMPLE_WORKERS; i++)
         n += sample->idle_s[i] >= s[IDLE];
     return n;
+}
+
+/* How many workers to add; the rule that says so, NULL: none does. */
+static const char *decide(const double *s, const struct weir_sample *sample, double *ret_more)
+{
+    *ret_more = 1;
+    if (sample->depth > s[THRESHOLD])
+        return "queue over threshold";
+    if (sample->depth > 0 && sample->wait_min_s > s[SAMPLE])
+        return "events wait for longer than a sample";
+    *ret_more = -idle_for_long(s, sample);
+    return *ret_more < 0 ? "idle" : NULL;
 }
 
 static const char *step(const double *s, void *state, const struct weir_sample *sample, struct weir_setpoint *at)
 {
     (void)state; /* it has none */
-    double was = at->threads;
-    const char *rule = NULL;
-    if (is_long(s, sample)) {
-        rule = sample->depth > s[THRESHOLD] ? "queue over threshold" : "events wait for longer than a sample";
-        at->threads = was + 1;
-    } else if (sample->depth <= 0 || sample->idle_count > 0) {
-        rule = "idle";
-        at->threads = was - idle_for_long(s, sample);
-    }
-    at->threads = weir_clamp(at->threads, sample->threads_min, sample->threads_max);
-    return fabs(at->threads - was) >= 1 ? rule : NULL;
+    double more;
+    const char *rule = decide(s, sample, &more);
+    double to = weir_clamp(at->threads + (rule != NULL ? more : 0), sample->threads_min, sample->threads_max);
+    if (!(fabs(to - at->threads) >= 1)) /* nor when one of them is no number */
+        return NULL;
+    at->threads = to;
+    return rule != NULL ? rule : "out of its range";
 }
 
 const struct weir_controller_type weir_pool_queue_type = {

@@ -73,22 +73,94 @@ static void a_pool_grows_to_what_the_load_needs_and_back(void **state)
     }
 }
 
+/* Seconds of work a second brings, by the time. */
+static double spike(double now_s)
+{
+    return now_s > 30 && now_s < 60 ? 16 : 2;
+}
+
+static double sine(double now_s)
+{
+    return 10 + 8 * sin(now_s / 20);
+}
+
+/* Mostly little, now and then a lot: a Pareto distribution with an index of 1.5, cut at a hundred times its least. */
+static double heavy_tail(double now_s)
+{
+    uint64_t x = (uint64_t)(now_s * 10) * 0x9e3779b97f4a7c15ULL;
+    x ^= x >> 29;
+    double u = ((double)((x * 0xbf58476d1ce4e5b9ULL) >> 11) + 1) / 9007199254740993.0;
+    double work = pow(u, -1 / 1.5);
+    return work < 100 ? work : 100;
+}
+
+static void a_load_that_changes_is_followed(void **state)
+{
+    (void)state;
+    static double (*const loads[])(double now_s) = {spike, sine, heavy_tail};
+    for (size_t i = 0; i < sizeof loads / sizeof loads[0]; i++) {
+        struct sim m = {.threads = MIN};
+        double most = 0;
+        for (int tenth = 0; tenth < 3000; tenth++) {
+            run(&m, loads[i](m.now_s) / 0.02, 0.02, 0.1);
+            assert_true(m.threads >= MIN && m.threads <= MAX);
+            most = m.threads > most ? m.threads : most;
+        }
+        assert_true(most > 2);
+        run(&m, 0, 0.02, 60); /* what is left, and then nothing */
+        assert_true(m.depth < 1);
+        assert_true(m.threads <= MIN);
+    }
+}
+
 static void any_sample_keeps_it_in_bounds(void **state)
 {
     (void)state;
-    static const double depths[] = {0, 1, 100, 101, 1e6, INFINITY}, waits[] = {0, 0.5, 2, INFINITY};
-    for (size_t d = 0; d < 6; d++) {
-        for (size_t w = 0; w < 4; w++) {
-            for (double threads = 0; threads < MAX + 5; threads += 3) {
-                struct weir_sample s = {.elapsed_s = 1, .depth = depths[d], .wait_min_s = waits[w], .threads = threads,
-                                        .threads_min = 2, .threads_max = 7, .idle_count = 3, .idle_s = {9, 6, 1}};
+    static const double depths[] = {-1, 0, 1, 100, 101, 1e6, INFINITY, NAN}, waits[] = {-1, 0, 0.5, 2, INFINITY, NAN};
+    static const double threads[] = {-5, 0, 1, 2, 2.5, 4, 7, 8, 1e9, INFINITY};
+    for (size_t d = 0; d < sizeof depths / sizeof depths[0]; d++) {
+        for (size_t w = 0; w < sizeof waits / sizeof waits[0]; w++) {
+            for (size_t t = 0; t < sizeof threads / sizeof threads[0]; t++) {
+                struct weir_sample s = {.elapsed_s = 1, .depth = depths[d], .wait_min_s = waits[w], .threads = threads[t],
+                                        .threads_min = 2, .threads_max = 7, .idle_count = 1000, .idle_s = {9, 6, 1}};
                 struct weir_setpoint at;
                 weir_setpoint_init(&at);
-                at.threads = threads;
-                (void)weir_pool_queue_type.step(settings, NULL, &s, &at);
+                at.threads = threads[t];
+                const char *rule = weir_pool_queue_type.step(settings, NULL, &s, &at);
                 assert_true(at.threads >= 2 && at.threads <= 7);
+                assert_true((rule == NULL) == (fabs(at.threads - threads[t]) < 1));
             }
         }
+    }
+}
+
+static void what_is_no_number_changes_nothing(void **state)
+{
+    (void)state;
+    struct weir_sample s = {.elapsed_s = 1, .depth = 500, .threads_min = 1, .threads_max = 9};
+    struct weir_setpoint at;
+    weir_setpoint_init(&at);
+    at.threads = NAN;
+    assert_null(weir_pool_queue_type.step(settings, NULL, &s, &at));
+    at.threads = 3;
+    s.threads_max = NAN;
+    const char *rule = weir_pool_queue_type.step(settings, NULL, &s, &at);
+    assert_true(rule == NULL ? at.threads > 2.9 && at.threads < 3.1 : at.threads > 3.9 && at.threads < 4.1);
+}
+
+/* More waiting never means fewer workers. */
+static void a_longer_queue_wants_no_fewer_workers(void **state)
+{
+    (void)state;
+    double before = 0;
+    for (double depth = 0; depth < 300; depth += 10) {
+        struct weir_sample s = {.elapsed_s = 1, .depth = depth, .threads_min = 1, .threads_max = 9, .idle_count = 2, .idle_s = {6, 6}};
+        struct weir_setpoint at;
+        weir_setpoint_init(&at);
+        at.threads = 5;
+        (void)weir_pool_queue_type.step(settings, NULL, &s, &at);
+        assert_true(at.threads >= before);
+        before = at.threads;
     }
 }
 
@@ -123,7 +195,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pool_grows_to_what_the_load_needs_and_back),
+        cmocka_unit_test(a_load_that_changes_is_followed),
         cmocka_unit_test(any_sample_keeps_it_in_bounds),
+        cmocka_unit_test(what_is_no_number_changes_nothing),
+        cmocka_unit_test(a_longer_queue_wants_no_fewer_workers),
         cmocka_unit_test(each_rule_has_its_case),
     };
     return cmocka_run_group_tests_name("pool_queue", tests, NULL, NULL);
