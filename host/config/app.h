@@ -72,8 +72,6 @@ struct weir_app_stage {
     const char *order_by; /* NULL or "none": none; "key", "source", else the name of a field */
     unsigned batch_min, batch_max;
     struct weir_app_controller batch; /* of a range that the file gives */
-    struct weir_app_controller *admission;
-    size_t admission_count;
     unsigned concurrency;
     uint64_t slice_ns, stall_ns, cpu_ns, wall_ns;
     size_t memory;     /* per VM */

@@ -58,7 +58,8 @@ void weir_app_read_defaults(struct weir_app_build *b, const struct weir_conf *c)
 /* What moves a knob (app_controller.c). `c` NULL: `fallback`, with ret->at as its place. */
 void weir_app_read_controller(struct weir_app_build *b, const struct weir_conf *c, enum weir_knob knob, const char *fallback,
                               struct weir_app_controller *ret);
-void weir_app_read_admission(struct weir_app_build *b, const struct weir_conf *c, struct weir_app_stage *st);
+/* Accepted, checked for its shape, and without effect in this version (app_later.c). */
+void weir_app_check_admission(struct weir_app_build *b, const struct weir_conf *c);
 /* "reject", …, {route: STAGE}: the word or the map. Whether `ret` was written. */
 bool weir_app_read_overflow(struct weir_app_build *b, const struct weir_conf *c,
                             struct weir_app_overflow *ret);

@@ -15,45 +15,30 @@
 #include "config/types.h"
 #include "core/policy.h"
 
-enum { WEIR_SAMPLE_CLASSES = 16, WEIR_SAMPLE_WORKERS = 64, WEIR_SETTINGS_MAX = 16, WEIR_CONTROLLERS_MAX = 32 };
-
-/* One class of a stage's events. */
-struct weir_sample_class {
-    double offered, refused;     /* events; refused: by the gate */
-    double ended;                /* events that were handled, failed or expired while they ran: as many as `response_s` is made of */
-    double response_s;           /* the percentile asked for, of end - arrival at the source; 0 without events */
-};
+enum { WEIR_SAMPLE_WORKERS = 64, WEIR_SETTINGS_MAX = 16, WEIR_CONTROLLERS_MAX = 32 };
 
 /* What a stage or a pool did since the controller's last step. Of a pool: the sums over its stages, `depth` the deepest's. */
 struct weir_sample {
     double now_s, elapsed_s;     /* monotonic; since the last step */
     double depth, capacity;      /* events that wait now; the queue's bound */
     double running;              /* events whose handler has begun and not ended, now */
-    double offered, accepted, refused, handled, failed, expired, dropped; /* events; refused: by the gate, bounds apart */
+    double offered, accepted, handled, failed, expired, dropped; /* events */
     double taken;                /* events that left the queue to be handled */
     double wait_min_s;           /* shortest time in the queue of the events taken; 0 when none was taken and none waits, else when none was
                                     taken: how long the wait has been at least (elapsed_s) */
-    double wait_s;               /* the percentile asked for, of the time in the queue of the events taken */
-    double response_s;           /* the percentile asked for, over all classes */
+    double wait_s;               /* the 90th percentile of the time in the queue of the events taken */
     double service_s;            /* mean time from a handler's start to its end; 0 without events */
     double threads, threads_min, threads_max; /* of the (stage's) pool */
-    bool can_grow;               /* the pool is below its maximum, and something may make it grow */
     double busy;                 /* share of their time that the pool's workers were not parked */
     double idle_s[WEIR_SAMPLE_WORKERS]; /* how long each of its parked workers has been so, longest first */
     size_t idle_count;
     double batch, batch_min, batch_max;
-    size_t class_count;          /* the highest first */
-    struct weir_sample_class classes[WEIR_SAMPLE_CLASSES];
 };
 
 /* Where the knobs stand. A step changes those of its kind. */
 struct weir_setpoint {
     double threads;              /* THREADS; whole after rounding */
     double batch;                /* BATCH; likewise */
-    double rate[WEIR_SAMPLE_CLASSES]; /* ADMISSION: events per second that the gate lets in, by class; INFINITY: all */
-    double burst;                /* ADMISSION: how many at once after a pause, for each class; at least 1 */
-    double limit;                /* ADMISSION: events queued and running at once; INFINITY: no limit of its own */
-    double shed_after_s;         /* ADMISSION: an event that waited longer is dropped when it is taken; INFINITY: none is */
 };
 
 struct weir_controller_type {
@@ -64,12 +49,10 @@ struct weir_controller_type {
                                           word's index; NAN: not given and without a fallback) */
     size_t option_count;
     size_t state_size;           /* zeroed at first, and when it is switched on again */
-    /* The percentile (0..1) that the sample's wait_s and response_s are to be of. NULL: 0.9. */
-    double (*percentile)(const double *settings);
     /* Whether the sample is enough for a step; else it goes on growing. */
     bool (*ready)(const double *settings, const struct weir_sample *sample);
     /* Decides: `at` holds the present setpoint and gets the new one. The rule that decided, a static string; NULL: none did, `at` is as it
-     * was. Without events to judge by it does not tighten. Deterministic. */
+     * was. Deterministic. */
     const char *(*step)(const double *settings, void *state, const struct weir_sample *sample, struct weir_setpoint *at);
 };
 
@@ -84,7 +67,7 @@ void weir_controller_settings(const struct weir_controller_type *type, const str
 /* The types as configuration wants them, up to `max`; returns how many. */
 size_t weir_controller_app_types(struct weir_app_controller_type *ret, size_t max);
 
-/* A setpoint that restrains nothing, of one thread and batches of 1. */
+/* One thread and batches of 1. */
 void weir_setpoint_init(struct weir_setpoint *s);
 
 static inline double weir_clamp(double v, double low, double high)

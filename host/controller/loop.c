@@ -105,7 +105,7 @@ static void read_stages(struct weir_loop *l)
 
 void weir_loop_knob_path(const struct weir_unit *u, char *path, size_t size)
 {
-    static const char *const knobs[] = {"threads", "batch", "admission"};
+    static const char *const knobs[] = {"threads", "batch"};
     if (u->stage == NULL)
         snprintf(path, size, "pools.%s.%s", u->pool->name, knobs[u->type->knob]);
     else
@@ -172,16 +172,6 @@ static void apply_batch(struct weir_loop *l, struct weir_unit *u, const char *ru
 
 /* --- a tick --- */
 
-static bool can_grow(const struct weir_loop *l, const struct weir_pool *pool)
-{
-    if (pool->target >= pool->max)
-        return false;
-    for (size_t i = 0; i < l->unit_count; i++)
-        if (l->units[i]->pool == pool && l->units[i]->stage == NULL)
-            return !l->units[i]->frozen && !l->units[i]->off && !l->units[i]->refused;
-    return false;
-}
-
 static void apply(struct weir_loop *l, struct weir_unit *u, const char *rule)
 {
     switch (u->type->knob) {
@@ -193,8 +183,6 @@ static void apply(struct weir_loop *l, struct weir_unit *u, const char *rule)
         u->at.batch = weir_clamp(round(u->at.batch), u->batch_min, u->batch_max);
         apply_batch(l, u, rule);
         break;
-    case WEIR_KNOB_ADMISSION:
-        break; /* no gate to move yet */
     }
 }
 
@@ -232,7 +220,7 @@ void weir_loop_tick(struct weir_loop *l, uint64_t now_ns)
         struct weir_unit *u = l->units[i];
         if (u->off || u->frozen)
             continue;
-        weir_unit_sample(u, l->readings, l->busy[u->pool->index], can_grow(l, u->pool), now_ns);
+        weir_unit_sample(u, l->readings, l->busy[u->pool->index], now_ns);
         if (u->type->ready(u->settings, &u->sample))
             step(l, u, now_ns);
     }

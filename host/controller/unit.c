@@ -112,11 +112,6 @@ static void sample_pool(struct weir_sample *s, const struct weir_pool *p, uint64
     qsort(s->idle_s, s->idle_count, sizeof *s->idle_s, longest_first);
 }
 
-static double seconds_of(const struct weir_hist_sum *h, double quantile)
-{
-    return (double)weir_hist_quantile(h, quantile) / 1e9;
-}
-
 /* Of those in `h`, which has some. */
 static double shortest_s(const struct weir_hist_sum *h)
 {
@@ -126,18 +121,17 @@ static double shortest_s(const struct weir_hist_sum *h)
     return (double)weir_hist_upper(i) / 1e9;
 }
 
-void weir_unit_sample(struct weir_unit *u, const struct weir_reading *readings, double busy, bool can_grow, uint64_t now_ns)
+void weir_unit_sample(struct weir_unit *u, const struct weir_reading *readings, double busy, uint64_t now_ns)
 {
     struct weir_sample *s = &u->sample;
     struct times times = {.wait = {.count = 0}};
-    double quantile = u->type->percentile != NULL ? u->type->percentile(u->settings) : 0.9;
     *s = (struct weir_sample){.now_s = (double)now_ns / 1e9, .elapsed_s = (double)(now_ns - u->stepped_ns) / 1e9,
-                              .busy = busy, .can_grow = can_grow};
+                              .busy = busy};
     for (size_t i = 0; i < u->stage_count; i++) {
         const struct weir_reading *r = &readings[u->stages[i]->index];
         add_stage(s, &times, r, &u->bases[i].ledger);
     }
-    s->wait_s = seconds_of(&times.wait, quantile);
+    s->wait_s = (double)weir_hist_quantile(&times.wait, 0.9) / 1e9;
     s->service_s = times.service.count > 0 ? (double)times.service.sum / (double)times.service.count / 1e9 : 0;
     s->wait_min_s = times.wait.count > 0 ? shortest_s(&times.wait) : s->depth > 0 ? s->elapsed_s : 0;
     sample_pool(s, u->pool, now_ns);

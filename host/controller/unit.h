@@ -49,8 +49,8 @@ int weir_unit_init(struct weir_unit *u, const struct weir_controller_type *type,
 void weir_unit_fini(struct weir_unit *u);
 /* As if it began now: state zeroed, nothing sampled yet. */
 void weir_unit_reset(struct weir_unit *u, const struct weir_reading *readings, uint64_t now_ns);
-/* Brings u->sample up to `now_ns`; `readings` by stage index. `busy` and `can_grow` are of its pool. */
-void weir_unit_sample(struct weir_unit *u, const struct weir_reading *readings, double busy, bool can_grow, uint64_t now_ns);
+/* Brings u->sample up to `now_ns`; `readings` by stage index. `busy` is of its pool. */
+void weir_unit_sample(struct weir_unit *u, const struct weir_reading *readings, double busy, uint64_t now_ns);
 /* The next sample begins here. */
 void weir_unit_rebase(struct weir_unit *u, const struct weir_reading *readings, uint64_t now_ns);
 

@@ -135,15 +135,8 @@ static int add_controller(struct weir_loop *loop, const struct weir_app *app, co
     if (type == NULL)
         return no_controller(app, stage != NULL ? stage->name : pool->name, from->name, reterr);
     weir_controller_settings(type, from->options, settings);
-    switch (knob) {
-    case WEIR_KNOB_THREADS:
-        return weir_loop_add_threads(loop, pool, type, settings, reterr);
-    case WEIR_KNOB_BATCH:
-        return weir_loop_add_batch(loop, stage, st->batch_min, st->batch_max, type, settings, reterr);
-    case WEIR_KNOB_ADMISSION:
-        break; /* no type of it is there to be named */
-    }
-    return WEIR_OK;
+    return knob == WEIR_KNOB_THREADS ? weir_loop_add_threads(loop, pool, type, settings, reterr)
+                                     : weir_loop_add_batch(loop, stage, st->batch_min, st->batch_max, type, settings, reterr);
 }
 
 int weir_build_controllers(const struct weir_app *app, struct weir_graph *g, struct weir_loop *loop, struct weir_err *reterr)

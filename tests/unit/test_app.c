@@ -107,16 +107,14 @@ static void controllers_and_their_settings_are_read(void **state)
     (void)state;
     struct fixture_result r;
     const struct weir_app *app = fixture_parse_good(&r, fixture_shop);
-    assert_int_equal(r.report.len, 0);
+    assert_string_equal(r.report.data, "weir.yaml:32:16: warning: 'admission' has no effect in this version\n"
+                                       "        admission: {controller: response_time, target: 100ms, percentile: 90}\n"
+                                       "                   ^\n");
     assert_null(app->pools[0].controller.name);
-    const struct weir_app_controller *disk = &app->pools[1].controller, *page = &app->stages[2].admission[0];
+    const struct weir_app_controller *disk = &app->pools[1].controller;
     assert_string_equal(disk->name, "queue");
     assert_true(weir_conf_option_duration(disk->options, "sample") == 1 * s);
     assert_true(weir_conf_option_number(disk->options, "threshold") == 100);
-    assert_int_equal(app->stages[2].admission_count, 1);
-    assert_string_equal(page->name, "response_time");
-    assert_true(weir_conf_option_duration(page->options, "target") == 100 * ms);
-    assert_true(weir_conf_option_number(page->options, "percentile") == 90);
     assert_string_equal(app->stages[2].batch.name, "throughput");
     assert_null(app->stages[1].batch.name);
     fixture_done(&r);
@@ -316,34 +314,40 @@ static void all_shapes_of_controllers_are_read(void **state)
 {
     (void)state;
     struct fixture_result r;
-    char text[600];
-    static const struct {
-        const char *shape, *names[3];
-    } shapes[] = {
-        {"codel", {"codel"}},
-        {"{controller: codel, target: 5ms}", {"codel"}},
-        {"{controller: token_bucket, rate: 0.5}", {"token_bucket"}},
-        {"[codel, {controller: token_bucket, rate: 7}]", {"codel", "token_bucket"}},
-        {"[{controller: codel}, {script: my.lua}]", {"codel"}},
-    };
+    const struct weir_app *app = fixture_parse_good(
+        &r, "weir: 1\nstages:\n  web: {source: http, listen: ':80', to: a}\n"
+            "  a: {handler: a.lua, to: b, batch: {min: 1, max: 8, controller: none}}\n"
+            "  b: {handler: a.lua, to: c, batch: {min: 1, max: 8, controller: throughput}}\n"
+            "  c: {sink: null, batch: {min: 1, max: 8}}\n"
+            "pools: {d: {threads: {min: 1, max: 3}}, e: {threads: {min: 1, max: 3}, controller: none}}\n");
+    assert_null(app->stages[1].batch.name);
+    assert_string_equal(app->stages[2].batch.name, "throughput");
+    assert_string_equal(app->stages[3].batch.name, "throughput");
+    assert_string_equal(app->pools[1].controller.name, "queue");
+    assert_true(weir_conf_option_number(app->pools[1].controller.options, "threshold") == 50.5);
+    assert_null(app->pools[2].controller.name);
+    fixture_done(&r);
+}
+
+static void all_shapes_of_later_keys_are_accepted(void **state)
+{
+    (void)state;
+    struct fixture_result r;
+    char text[400];
+    static const char *const shapes[] = {"{controller: codel, target: 5ms, interval: 100ms}",
+                                         "{controller: gradient}",
+                                         "{controller: token_bucket, rate: 0.5, burst: 10}",
+                                         "{script: my.lua}", "[{controller: codel}, {script: my.lua}]"};
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         snprintf(text, sizeof text,
                  "weir: 1\nstages:\n  web: {source: http, listen: ':80', to: a}\n  a: {handler: a.lua, "
-                 "on_error: b, batch: {min: 1, max: 8, controller: none}, admission: %s}\n"
-                 "  b: {sink: null}\npools: {d: {threads: {min: 1, max: 3}}, e: {threads: {min: 1, max: 3}, controller: none}}\n",
-                 shapes[i].shape);
-        const struct weir_app *app = fixture_parse_good(&r, text);
-        const struct weir_app_stage *a = &app->stages[1];
-        for (size_t k = 0; k < 3; k++) {
-            assert_true((k < a->admission_count) == (shapes[i].names[k] != NULL));
-            if (k < a->admission_count)
-                assert_string_equal(a->admission[k].name, shapes[i].names[k]);
-        }
-        assert_null(a->batch.name);
-        assert_string_equal(app->pools[1].controller.name, "queue");
-        assert_true(weir_conf_option_number(app->pools[1].controller.options, "threshold") == 50.5);
-        assert_null(app->pools[2].controller.name);
-        assert_true((strstr(r.report.data != NULL ? r.report.data : "", "'admission' by a script has no effect") != NULL) == (i == 4));
+                 "on_error: b, admission: %s}\n"
+                 "  b: {sink: null}\ndefaults: {queue: {order: adaptive}}\n",
+                 shapes[i]);
+        fixture_parse_good(&r, text);
+        assert_non_null(
+            strstr(r.report.data, "weir.yaml:4:47: warning: 'admission' has no effect in this version\n"));
+        assert_null(strstr(r.report.data, "'on_error'"));
         fixture_done(&r);
     }
 }
@@ -417,6 +421,7 @@ int main(void)
         cmocka_unit_test(an_empty_string_is_an_option_when_its_least_length_is_none),
         cmocka_unit_test(limits_that_nobody_wrote_follow_lower_ones),
         cmocka_unit_test(the_middle_class_is_the_default_without_normal),
+        cmocka_unit_test(all_shapes_of_later_keys_are_accepted),
         cmocka_unit_test(all_shapes_of_controllers_are_read),
         cmocka_unit_test(the_command_line_overrides),
         cmocka_unit_test(later_problems_are_reported_alike),

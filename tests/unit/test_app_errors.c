@@ -190,16 +190,18 @@ static const struct mistake mistakes[] = {
     {STAGE_A "    on_error: b\n",
      "weir.yaml:6:15: error: stage 'a' gives failed events to 'b', and there is no such stage"},
     {STAGE_A "    admission: {controller: code}\n",
-     "weir.yaml:6:29: error: 'controller': expected response_time, codel or "
+     "weir.yaml:6:29: error: 'controller': expected response_time, codel, gradient or "
      "token_bucket, found 'code' (did you mean 'codel'?)"},
     {STAGE_A "    admission: {controller: codel, targt: 5ms}\n",
      "weir.yaml:6:36: error: unknown key 'targt' in 'admission' (did you mean 'target'?)"},
+    {STAGE_A "    batch: {min: 1, max: 4, controller: {name: throughputs}}\n",
+     "weir.yaml:6:48: error: 'name': expected throughput or none, found 'throughputs' (did you mean 'throughput'?)"},
     {STAGE_A "    admission: {controller: response_time, percentile: 101}\n",
      "weir.yaml:6:56: error: 'percentile': expected a number from 1 to 100, found '101'"},
     {STAGE_A "    batch: {min: 1, max: 4, controller: {limit: 4}}\n",
      "weir.yaml:6:41: error: 'controller': expected 'name'"},
     {STAGE_A "    admission: {controller: token_bucket}\n",
-     "weir.yaml:6:16: error: 'admission' with token_bucket needs 'rate' (events per second)"},
+     "weir.yaml:6:16: error: 'admission': token_bucket needs 'rate' (events per second)"},
     {STAGE_A "    admission: {target: 1s}\n",
      "weir.yaml:6:16: error: 'admission': expected 'controller' or 'script'"},
     {STAGE_A "    deadline: 1s\n", "weir.yaml:6:5: error: 'deadline' is not for a Lua stage (stage 'a')"},
@@ -359,6 +361,9 @@ static void a_report_is_sorted_and_complete(void **state)
         "'disk'?)\n"
         "        pool: disc\n"
         "              ^\n"
+        "weir.yaml:9:16: warning: 'admission' has no effect in this version\n"
+        "        admission: {controller: codel}\n"
+        "                   ^\n"
         "weir.yaml:11:13: error: stage 'a' sends 'page' to 'pgae', and there is no such stage (did you mean "
         "'page'?)\n"
         "        page: pgae\n"
