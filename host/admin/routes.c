@@ -5,6 +5,7 @@
 #include "admin/failures_print.h"
 #include "admin/json_out.h"
 #include "admin/metrics.h"
+#include "admin/routes_control.h"
 #include "admin/routes_queue.h"
 #include "admin/view.h"
 #include "base/mem.h"
@@ -231,6 +232,10 @@ static const struct route {
     {"/v1/queue/pause", false, NULL, weir_route_queue_pause},
     {"/v1/queue/resume", false, NULL, weir_route_queue_resume},
     {"/v1/tap", false, weir_route_tap, NULL},
+    {"/v1/events", false, weir_route_events, NULL},
+    {"/v1/set", false, NULL, weir_route_set},
+    {"/v1/freeze", false, NULL, weir_route_freeze},
+    {"/v1/unfreeze", false, NULL, weir_route_unfreeze},
     {"/metrics", false, get_metrics, NULL},
     {"/health/live", true, get_live, NULL},
     {"/health/ready", true, get_ready, NULL},

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "admin/answer_stream.h"
 #include "admin/event_print.h"
 #include "admin/json_out.h"
 #include "admin/looks.h"
@@ -22,14 +23,11 @@ static const uint64_t counts_every_ns = WEIR_NS_PER_S;
 
 struct tapping {
     struct weir_looks_chore chore;
-    struct weir_http_wait wait;
+    struct weir_answer_stream answer;
     const struct weir_stage *stage;
     struct weir_tap *tap;
-    struct weir_http_stream *stream;
     uint64_t shown, left; /* left: to be shown still */
     uint64_t counted_ns;
-    bool blocked;         /* until `wait` is over */
-    bool cut;             /* the asker has gone */
 };
 
 static void print_event(struct weir_strbuf *out, const struct weir_stage *s, const struct weir_tapped *ev)
@@ -69,26 +67,11 @@ static void print_counts(struct weir_strbuf *out, const struct tapping *t)
     weir_strbuf_addc(out, '\n');
 }
 
-static void on_written(struct weir_http_wait *wait, int rc, const void *data, size_t len)
-{
-    struct tapping *t = WEIR_LIST_ENTRY(wait, struct tapping, wait);
-    (void)data, (void)len; /* of reads */
-    t->blocked = false;
-    t->cut = t->cut || rc != WEIR_OK;
-}
-
-static void end_tapping(struct tapping *t, bool whole)
+static void end_tapping(struct tapping *t)
 {
     weir_tap_close(t->tap);
-    weir_http_stream_close(t->stream, whole);
+    weir_answer_stream_close(&t->answer);
     weir_free(t);
-}
-
-static void write_out(struct tapping *t, struct weir_strbuf *out)
-{
-    int rc = out->failed ? WEIR_E_NOMEM : weir_http_stream_write(t->stream, out->data, out->len, &t->wait);
-    t->blocked = rc == WEIR_E_FULL;
-    t->cut = rc != WEIR_OK && rc != WEIR_E_FULL;
 }
 
 static bool tick(struct weir_looks_chore *c, uint64_t now_ns)
@@ -96,23 +79,23 @@ static bool tick(struct weir_looks_chore *c, uint64_t now_ns)
     struct tapping *t = WEIR_LIST_ENTRY(c, struct tapping, chore);
     struct weir_strbuf out = WEIR_STRBUF_INIT;
     struct weir_tapped ev;
-    while (!t->blocked && !t->cut && t->left > 0 && out.len < TICK_BYTES && weir_tap_take(t->tap, &ev)) {
+    while (!t->answer.blocked && !t->answer.cut && t->left > 0 && out.len < TICK_BYTES && weir_tap_take(t->tap, &ev)) {
         print_event(&out, t->stage, &ev);
         weir_tapped_fini(&ev);
         t->shown++;
         t->left--;
     }
     bool ends = t->left == 0;
-    if (!t->blocked && !t->cut && (ends || now_ns - t->counted_ns >= counts_every_ns)) {
+    if (!t->answer.blocked && !t->answer.cut && (ends || now_ns - t->counted_ns >= counts_every_ns)) {
         print_counts(&out, t); /* it is the sign of life, too */
         t->counted_ns = now_ns;
     }
     if (out.len > 0 || out.failed)
-        write_out(t, &out);
+        weir_answer_stream_write(&t->answer, &out);
     weir_strbuf_fini(&out);
-    if (!t->cut && (!ends || t->blocked))
+    if (!t->answer.cut && (!ends || t->answer.blocked))
         return true;
-    end_tapping(t, !t->cut);
+    end_tapping(t);
     return false;
 }
 
@@ -121,10 +104,10 @@ static void close_tapping(struct weir_looks_chore *c)
     struct tapping *t = WEIR_LIST_ENTRY(c, struct tapping, chore);
     struct weir_strbuf out = WEIR_STRBUF_INIT;
     print_counts(&out, t);
-    if (!t->blocked && !t->cut)
-        write_out(t, &out);
+    if (!t->answer.blocked && !t->answer.cut)
+        weir_answer_stream_write(&t->answer, &out);
     weir_strbuf_fini(&out);
-    end_tapping(t, !t->cut);
+    end_tapping(t);
 }
 
 /* ---- the request ---- */
@@ -176,21 +159,6 @@ static struct weir_stage *tapped_stage(struct weir_route_ask *ask, struct weir_r
     return NULL;
 }
 
-static void start(struct weir_route_ask *ask, struct tapping *t, struct weir_http_request *r)
-{
-    static const struct weir_http_header headers[] = {
-        {{"Content-Type", 12}, {"application/x-ndjson", 20}},
-        {{"Cache-Control", 13}, {"no-store", 8}},
-    };
-    t->stream = weir_http_start(r, NULL, 200, headers, 2);
-    if (t->stream == NULL) { /* the asker has been told */
-        weir_tap_close(t->tap);
-        weir_free(t);
-        return;
-    }
-    weir_looks_add(ask->view->looks, &t->chore);
-}
-
 void weir_route_tap(struct weir_route_ask *ask, struct weir_route_answer *ret)
 {
     struct weir_tap_options o = {.sample = 1, .rate = 100};
@@ -204,17 +172,14 @@ void weir_route_tap(struct weir_route_ask *ask, struct weir_route_answer *ret)
         ret->body.failed = true;
         return;
     }
-    *t = (struct tapping){.chore = {.tick = tick, .close = close_tapping}, .wait.done = on_written, .stage = s, .left = n,
-                          .counted_ns = weir_clock_ns()};
+    *t = (struct tapping){.chore = {.tick = tick, .close = close_tapping}, .stage = s, .left = n, .counted_ns = weir_clock_ns()};
     int rc = weir_tap_open(s, &o, &t->tap, &why);
-    struct weir_http_request *r = rc == WEIR_OK ? weir_route_take(ask, ret) : NULL;
-    if (r != NULL) {
-        start(ask, t, r);
-        return;
-    }
-    if (rc == WEIR_OK)
-        weir_tap_close(t->tap);
-    else
+    if (rc < 0)
         weir_route_error(ret, rc == WEIR_E_LIMIT ? 409 : 503, "%s", why.text);
+    else if (weir_answer_stream_start(&t->answer, ask, "application/x-ndjson", ret)) {
+        weir_looks_add(ask->view->looks, &t->chore);
+        return;
+    } else
+        weir_tap_close(t->tap);
     weir_free(t);
 }

@@ -50,8 +50,8 @@ int weir_ask_refused(const struct weir_strbuf *body, int status)
 {
     json_t *doc = json_loadb(body->data != NULL ? body->data : "", body->len, 0, NULL);
     const char *why = json_string_value(json_object_get(doc, "error"));
-    int code = weir_cli_fail(WEIR_EXIT_FAILED, "the host refused (%d): %s", status,
-                             why != NULL ? why : "it does not say why");
+    int code = why != NULL ? weir_cli_fail(WEIR_EXIT_FAILED, "%s", why) /* a sentence of ours, as if said here */
+                           : weir_cli_fail(WEIR_EXIT_FAILED, "the host refused (%d) and does not say why", status);
     json_decref(doc);
     return code;
 }

@@ -2,15 +2,14 @@
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "admin/client.h"
 #include "base/strbuf.h"
 #include "cli/ask.h"
 #include "cli/command.h"
+#include "cli/stream.h"
 
 enum { SAMPLE, RATE, NUMBER, SAVE, ADMIN };
 
@@ -25,8 +24,6 @@ static const struct weir_cli_option options[] = {
 
 static const char counts_begin[] = "{\"tap\":";
 
-static volatile sig_atomic_t stopped; /* by SIGINT or SIGTERM */
-
 struct request {
     const char *stage, *admin, *number, *save;
     double sample, rate;
@@ -35,17 +32,10 @@ struct request {
 /* What has come. */
 struct output {
     FILE *to;
-    struct weir_strbuf line; /* that has no end yet */
     long long passed, shown, limited, lost;
     bool failed; /* writing; errno says why */
     int why;
 };
-
-static void on_signal(int number)
-{
-    (void)number;
-    stopped = 1;
-}
 
 static void read_counts(struct output *o, const char *line, size_t len)
 {
@@ -58,8 +48,9 @@ static void read_counts(struct output *o, const char *line, size_t len)
     json_decref(doc);
 }
 
-static bool take_line(struct output *o, const char *line, size_t len)
+static bool take_line(void *arg, const char *line, size_t len)
 {
+    struct output *o = arg;
     if (len >= sizeof counts_begin - 1 && memcmp(line, counts_begin, sizeof counts_begin - 1) == 0) {
         read_counts(o, line, len);
         return true;
@@ -71,41 +62,18 @@ static bool take_line(struct output *o, const char *line, size_t len)
     return false;
 }
 
-static bool on_piece(void *arg, const char *data, size_t len)
+/* Who reads them wants them now. */
+static bool flush(void *arg)
 {
     struct output *o = arg;
-    size_t from = 0;
-    weir_strbuf_add(&o->line, data, len);
-    if (o->line.failed)
-        return false;
-    for (size_t at = 0; at < o->line.len; at++) {
-        if (o->line.data[at] != '\n')
-            continue;
-        if (!take_line(o, o->line.data + from, at - from))
-            return false;
-        from = at + 1;
-    }
-    weir_strbuf_consume(&o->line, from);
-    if (fflush(o->to) != 0) { /* who reads them wants them now */
-        o->failed = true;
-        o->why = errno;
-    }
-    return !o->failed && !stopped;
-}
-
-/* Ends the wait for more; what came so far stands. */
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal}; /* no SA_RESTART: it is to end the reading */
-    (void)sigaction(SIGINT, &action, NULL);              /* can't fail for valid signals */
-    (void)sigaction(SIGTERM, &action, NULL);
+    o->failed = fflush(o->to) != 0;
+    o->why = errno;
+    return !o->failed;
 }
 
 static int finish(const struct request *r, struct output *o, int code)
 {
     const char *name = r->save != NULL ? r->save : "stdout";
-    if (o->line.failed)
-        return weir_cli_fail(WEIR_EXIT_FAILED, "out of memory");
     if (o->failed)
         return weir_cli_fail(WEIR_EXIT_FAILED, "%s: %s", name, strerror(o->why));
     if (code == WEIR_EXIT_DONE)
@@ -122,12 +90,10 @@ static int stream(const struct request *r, struct output *o)
     weir_strbuf_addf(&target, "sample=%.9g&rate=%.9g", r->sample, r->rate);
     if (r->number != NULL)
         weir_strbuf_addf(&target, "&n=%s", r->number);
-    struct weir_client_question q = {.target = target.data, .piece = on_piece, .arg = o, .stop = &stopped};
+    const struct weir_stream s = {.admin = r->admin, .target = target.data, .line = take_line, .flush = flush, .arg = o};
     int status = 0;
-    int code = target.failed ? weir_cli_fail(WEIR_EXIT_FAILED, "out of memory") : weir_ask_question(r->admin, &q, &body, &status);
-    if (code == WEIR_EXIT_FAILED && stopped && status == 0)
-        code = WEIR_EXIT_DONE; /* the signal ended it before the answer's head had come */
-    else if (status == 404)
+    int code = target.failed ? weir_cli_fail(WEIR_EXIT_FAILED, "out of memory") : weir_stream_run(&s, &body, &status);
+    if (status == 404)
         code = weir_ask_unknown_stage(r->admin, r->stage);
     else if (status != 0 && status != 200)
         code = weir_ask_refused(&body, status);
@@ -138,12 +104,10 @@ static int stream(const struct request *r, struct output *o)
 
 static int show(const struct request *r)
 {
-    struct output o = {.to = stdout, .line = WEIR_STRBUF_INIT};
+    struct output o = {.to = stdout};
     if (r->save != NULL && (o.to = fopen(r->save, "we")) == NULL)
         return weir_cli_fail(WEIR_EXIT_FAILED, "%s: %s", r->save, strerror(errno));
-    catch_signals();
     int code = stream(r, &o);
-    weir_strbuf_fini(&o.line);
     if (r->save != NULL && fclose(o.to) != 0)
         code = weir_cli_fail(WEIR_EXIT_FAILED, "%s: %s", r->save, strerror(errno));
     return weir_cli_finish(code);

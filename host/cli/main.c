@@ -28,7 +28,7 @@
 
 static const struct weir_cli_command *const commands[] = {
     &weir_cmd_run, &weir_cmd_check, &weir_cmd_graph, &weir_cmd_stats, &weir_cmd_failures,
-    &weir_cmd_top, &weir_cmd_queue, &weir_cmd_tap,
+    &weir_cmd_top, &weir_cmd_queue, &weir_cmd_tap, &weir_cmd_set, &weir_cmd_freeze, &weir_cmd_unfreeze, &weir_cmd_events,
     &weir_cmd_test, &weir_cmd_new, &weir_cmd_version,
 };
 
