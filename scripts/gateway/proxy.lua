@@ -35,10 +35,15 @@ function M.init(ctx)
     weir.http.limits {per_host = config.per_host or 256}
 end
 
-local function find_route(path)
+-- Whole segments: `/api` takes `/api`, `/api/x` and `/api?q`, not `/apikeys`.
+local function fits(target, prefix)
+    return target:sub(1, #prefix) == prefix and (prefix:sub(-1) == "/" or target:find("^[/?]", #prefix + 1) or #target == #prefix)
+end
+
+-- By the target as it was sent, which is what `strip` cuts: an escaped letter is another path.
+local function find_route(target)
     for _, route in ipairs(routes) do
-        local prefix = route.path
-        if path:sub(1, #prefix) == prefix then
+        if fits(target, route.path) then
             return route
         end
     end
@@ -220,7 +225,7 @@ end
 local CLIENT_STATUS <const> = {timeout = 408, limit = 413}
 
 function M.handle(req)
-    local route = find_route(req.path)
+    local route = find_route(req.target)
     if not route then
         return refuse(req, 404, "no route")
     end
