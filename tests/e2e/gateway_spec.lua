@@ -13,7 +13,7 @@ stages:
   proxy:
     handler: proxy.lua
     concurrency: 4096
-    limits: {memory: 128MiB}
+    limits: {memory: 128MiB, cpu: 20s}
     config:
       cache_mebibytes: 1
       routes:
