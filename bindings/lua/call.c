@@ -287,7 +287,7 @@ static void finish(struct weir_vm *vm)
 {
     if (vm->held == NULL && !weir_list_empty(&vm->ready))
         weir_vm_schedule(vm);
-    if (vm->broken || vm->was_held)
+    if (vm->broken || vm->was_held || vm->held != NULL)
         weir_lua_settle(vm);
 }
 

@@ -177,6 +177,16 @@ static size_t count_sound(const struct weir_vms *vms)
     return n;
 }
 
+static size_t count_free(const struct weir_vms *vms)
+{
+    size_t n = 0;
+    for (const struct weir_list *node = vms->live.next; node != &vms->live; node = node->next) {
+        const struct weir_vm *vm = WEIR_LIST_ENTRY(node, const struct weir_vm, node);
+        n += vm->held == NULL && !vm->broken;
+    }
+    return n;
+}
+
 /* Has one more VM made, if there may be one. */
 static void build(struct weir_vms *vms)
 {
@@ -272,11 +282,13 @@ void weir_vms_settle(struct weir_vms *vms, struct weir_vm *vm)
 {
     if (vm != NULL && vm->held == NULL)
         vm->was_held = false;
+    else if (vm != NULL)
+        vms->spares = true;
     if (find_free(vms) != NULL)
         retire_broken(vms);
     close_idle(vms);
-    if (vms->held && find_free(vms) == NULL)
-        build(vms);
+    if ((vms->held && find_free(vms) == NULL) || (vms->spares && count_free(vms) < 2))
+        build(vms); /* ahead: who finds none waits for two slices of the call that is preempted */
     if (!vms->held || (find_free(vms) == NULL && weir_clock_ns() >= vms->retry_ns))
         return;
     vms->held = false;

@@ -1,7 +1,8 @@
 /* bindings/lua/vms.h - the VMs of one handler: a stage on a worker.
  *
  *   building ──> live: the first that no preempted call holds takes the calls ──> retired: ends what it has ──> closed
- *                (one, and up to SPARES more while calls hold them)      broken: an allocation failed, a call was doomed
+ *                (one; after a first preempted call a spare more, up to SPARES while calls hold them)
+ *                                                                    broken: an allocation failed, a call was doomed
  *
  * A VM is made on the builder's thread and closed on the reaper's, so that neither stalls a worker; without them (unit tests) in place.
  * Owner: the handler. Threads: its worker's, but for weir_vms_init. */
@@ -27,6 +28,7 @@ struct weir_vms {
     struct weir_vms_build *building; /* NULL: none */
     uint64_t retry_ns;               /* no new VM could be made; not before then again */
     bool held;                       /* the seat: it takes no events while no VM is free */
+    bool spares;                     /* a call was preempted once: a spare VM is kept ready for the next time */
 };
 
 /* Makes the first VM and runs its init. Control or builder thread. */
@@ -35,7 +37,7 @@ int weir_vms_init(struct weir_vms *vms, const struct weir_lua_script *script, st
 void weir_vms_start(struct weir_vms *vms);
 /* The VM for the next call; NULL: none is free, and the seat is held until one is. */
 struct weir_vm *weir_vms_pick(struct weir_vms *vms);
-/* A call of `vm` has ended, or let go of it: closes a retired one that has nothing left. */
+/* A call of `vm` has ended, let go of it, or was preempted and holds it: closes a retired one that has nothing left, and has a spare made. */
 void weir_vms_settle(struct weir_vms *vms, struct weir_vm *vm);
 /* Ends all calls. */
 void weir_vms_cancel(struct weir_vms *vms);

@@ -140,6 +140,30 @@ static void spares_serve_while_calls_hold_vms_and_then_the_seat_is_held(void **s
     bench_close(&b);
 }
 
+static void after_a_first_preempted_call_a_spare_is_made_ahead(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_open(&b);
+    for (int i = 0; i < 10; i++)
+        weir_vms_settle(&b.vms, weir_vms_pick(&b.vms)); /* calls that end without */
+    check_count(&b, 1, 0);
+    struct weir_vm *vm = pick_and_hold(&b);
+    weir_vms_settle(&b.vms, vm);
+    check_count(&b, 2, 0); /* before another call asks for one */
+    let_go(&b, vm);
+    check_count(&b, 2, 0);
+    struct weir_vm *held[3];
+    for (int i = 0; i < 3; i++) {
+        held[i] = pick_and_hold(&b);
+        weir_vms_settle(&b.vms, held[i]);
+    }
+    check_count(&b, 3, 0); /* and no more */
+    for (int i = 0; i < 3; i++)
+        let_go(&b, held[i]);
+    bench_close(&b);
+}
+
 static void a_broken_one_takes_no_calls_and_is_closed_with_its_last(void **state)
 {
     (void)state;
@@ -397,6 +421,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_first_free_one_takes_the_call),
         TEST(spares_serve_while_calls_hold_vms_and_then_the_seat_is_held),
+        TEST(after_a_first_preempted_call_a_spare_is_made_ahead),
         TEST(a_broken_one_takes_no_calls_and_is_closed_with_its_last),
         TEST(broken_ones_make_room_for_new_ones),
         TEST(without_a_successor_a_broken_one_goes_on_for_a_second),
