@@ -150,6 +150,7 @@ void weir_http_conn_answer(struct weir_http_exchange *ex)
         weir_http_conn_close(c, WEIR_E_NOMEM);
         return;
     }
+    c->yields = ex->end == WEIR_REQUEST_FAILED;
     count_answer(ex);
     weir_http_conn_write(c);
 }

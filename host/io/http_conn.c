@@ -440,6 +440,10 @@ static void on_poll(uv_poll_t *poll, int status, int events)
         weir_http_conn_close(c, WEIR_E_CLOSED);
         return;
     }
+    if (c->yields) { /* the kernel lists first whom it listed before; it asks again */
+        c->yields = false;
+        return;
+    }
     if ((events & UV_WRITABLE) && c->state == WEIR_HTTP_ANSWERING) {
         weir_http_conn_write(c);
         weir_http_conn_watch(c);

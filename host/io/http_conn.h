@@ -77,6 +77,7 @@ struct weir_http_conn {
     uint8_t state;    /* enum weir_http_state */
     bool eof;         /* the client has sent its end */
     bool hung_up;     /* … as the kernel said while we were not reading */
+    bool yields;      /* its last request failed, perhaps after long: those who came meanwhile are read first */
     bool consuming;   /* parsing is under way further up the stack */
     bool refused;     /* it is beyond max_connections */
     char remote[WEIR_HTTP_REMOTE_MAX];

@@ -25,6 +25,35 @@ static void a_connection_serves_requests_one_after_the_other(void **state)
     weir_strbuf_fini(&b);
 }
 
+/* It is read one poll later after a failure: no less, and nobody is forgotten. */
+static void a_connection_goes_on_after_failed_requests(void **state)
+{
+    (void)state;
+    struct site s;
+    struct weir_strbuf b[2] = {WEIR_STRBUF_INIT, WEIR_STRBUF_INIT};
+    site_start(&s, TCP, 1);
+    site_run(&s);
+    int fd[2] = {dial(&s), dial(&s)};
+    for (int i = 0; i < 100; i++) {
+        struct answer a;
+        for (int c = 0; c < 2; c++)
+            say(fd[c], c == i % 2 ? GET("/fail") GET("/fail") : GET("/hello"));
+        for (int c = 0; c < 2; c++) {
+            for (int n = c == i % 2 ? 2 : 1; n > 0; n--) {
+                get_answer(fd[c], &b[c], &a, false);
+                assert_int_equal(a.status, c == i % 2 ? 500 : 200);
+                weir_strbuf_fini(&a.body);
+            }
+        }
+    }
+    for (int c = 0; c < 2; c++) {
+        close(fd[c]);
+        weir_strbuf_fini(&b[c]);
+    }
+    assert_int_equal(site_count(&s, "accepted"), 2);
+    site_stop(&s);
+}
+
 static void pipelined_requests_are_answered_in_order(void **state)
 {
     (void)state;
@@ -293,6 +322,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_connection_serves_requests_one_after_the_other),
+        TEST(a_connection_goes_on_after_failed_requests),
         TEST(pipelined_requests_are_answered_in_order),
         TEST(head_has_the_length_and_no_body),
         TEST(http_1_0_ends_with_the_answer_unless_asked_not_to),
