@@ -13,7 +13,9 @@ const struct weir_controller_type *weir_controller_find(enum weir_knob knob, con
 
 void weir_setpoint_init(struct weir_setpoint *s)
 {
-    *s = (struct weir_setpoint){.threads = 1, .batch = 1};
+    *s = (struct weir_setpoint){.threads = 1, .batch = 1, .burst = 1, .limit = INFINITY, .shed_after_s = INFINITY};
+    for (size_t i = 0; i < WEIR_CLASSES_MAX; i++)
+        s->rate[i] = INFINITY;
 }
 
 static double setting(const struct weir_option *o, const struct weir_conf *options)

@@ -13,9 +13,17 @@
 
 #include "config/conf.h"
 #include "config/types.h"
+#include "core/lane.h"
 #include "core/policy.h"
 
 enum { WEIR_SAMPLE_WORKERS = 64, WEIR_SETTINGS_MAX = 16, WEIR_CONTROLLERS_MAX = 32 };
+
+/* What a stage did for the events of one class. */
+struct weir_sample_class {
+    double offered, refused, ended; /* events; refused: by the gate; ended: their handler returned or failed */
+    double response_s; /* percentile of the time from an event's arrival at its source to the end of its handler here */
+    double wait_s;     /* percentile of the time in the queue of the events taken */
+};
 
 /* What a stage or a pool did since the controller's last step. Of a pool: the sums over its stages, `depth` the deepest's. */
 struct weir_sample {
@@ -33,12 +41,21 @@ struct weir_sample {
     double idle_s[WEIR_SAMPLE_WORKERS]; /* how long each of its parked workers has been so, longest first */
     size_t idle_count;
     double batch, batch_min, batch_max;
+    bool can_grow;               /* a controller sizes the pool, and it has fewer workers than it may have */
+    size_t class_count;          /* of a stage with a gate, else 0; [0] is the highest class. All percentiles: the one that the controller's setting
+                                    `percentile` says, the 90th without one */
+    struct weir_sample_class classes[WEIR_CLASSES_MAX];
 };
 
 /* Where the knobs stand. A step changes those of its kind. */
 struct weir_setpoint {
     double threads;              /* THREADS; whole after rounding */
     double batch;                /* BATCH; likewise */
+    double rate[WEIR_CLASSES_MAX]; /* ADMISSION: events per second of each class; INFINITY: any */
+    double burst;                /* …: events of a class that may come at once, at least 1 */
+    double limit;                /* …: events queued and running; lower classes are refused before it is reached. INFINITY: none */
+    double shed_after_s;         /* …: an event that waited for longer is dropped when its turn comes. INFINITY: none */
+    bool overloaded;             /* …: a queue with `order: adaptive` gives the newest first */
 };
 
 struct weir_controller_type {
@@ -67,7 +84,7 @@ void weir_controller_settings(const struct weir_controller_type *type, const str
 /* The types as configuration wants them, up to `max`; returns how many. */
 size_t weir_controller_app_types(struct weir_app_controller_type *ret, size_t max);
 
-/* One thread and batches of 1. */
+/* One thread, batches of 1, and a gate that is open. */
 void weir_setpoint_init(struct weir_setpoint *s);
 
 static inline double weir_clamp(double v, double low, double high)

@@ -14,7 +14,7 @@
 
 enum { PARTS_MAX = 6, PART_MAX = 96 };
 
-static const char *const knob_words[] = {"threads", "batch"};
+static const char *const knob_words[] = {"threads", "batch", "admission"};
 
 /* Where a path leads. */
 struct place {

@@ -105,7 +105,7 @@ static void read_stages(struct weir_loop *l)
 
 void weir_loop_knob_path(const struct weir_unit *u, char *path, size_t size)
 {
-    static const char *const knobs[] = {"threads", "batch"};
+    static const char *const knobs[] = {"threads", "batch", "admission"};
     if (u->stage == NULL)
         snprintf(path, size, "pools.%s.%s", u->pool->name, knobs[u->type->knob]);
     else
@@ -182,6 +182,8 @@ static void apply(struct weir_loop *l, struct weir_unit *u, const char *rule)
     case WEIR_KNOB_BATCH:
         u->at.batch = weir_clamp(round(u->at.batch), u->batch_min, u->batch_max);
         apply_batch(l, u, rule);
+        break;
+    case WEIR_KNOB_ADMISSION:
         break;
     }
 }

@@ -17,7 +17,7 @@ enum weir_order {
     WEIR_ORDER_CLASS,    /* highest class first, oldest first inside a class */
 };
 
-/* What a controller moves: a pool has one of THREADS, a stage one of BATCH. */
-enum weir_knob { WEIR_KNOB_THREADS, WEIR_KNOB_BATCH };
+/* What a controller moves: a pool has one of THREADS, a stage one of BATCH and any number of ADMISSION. */
+enum weir_knob { WEIR_KNOB_THREADS, WEIR_KNOB_BATCH, WEIR_KNOB_ADMISSION };
 
 #endif
