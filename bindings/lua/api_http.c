@@ -13,7 +13,7 @@
 #include "lua/call.h"
 #include "lua/vm_hold.h"
 
-enum { HEADERS_MAX = 256, OPTIONS = 1, FETCH = 2, BODY_FUNCTION = 1 /* user value */ };
+enum { HEADERS_MAX = 256, HEADERS_USUAL = 8, OPTIONS = 1, FETCH = 2, BODY_FUNCTION = 1 /* user value */ };
 
 static const uint64_t DEFAULT_TIMEOUT_NS = 30 * WEIR_NS_PER_S;
 static const unsigned DEFAULT_REDIRECTS = 5;
@@ -237,7 +237,7 @@ WEIR_L_RAISES static void add_header(lua_State *L, int headers, int cookies, con
 
 WEIR_L_RAISES static void push_headers(lua_State *L, const struct weir_strbuf *lines)
 {
-    lua_newtable(L);
+    lua_createtable(L, 0, HEADERS_USUAL);
     lua_newtable(L);
     int cookies = lua_gettop(L), headers = cookies - 1;
     size_t at = 0;

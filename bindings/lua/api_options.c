@@ -127,9 +127,10 @@ WEIR_L_RAISES uint64_t weir_api_option_duration(const struct weir_api_options *o
 {
     char what[96];
     uint64_t ns = fallback_ns;
-    snprintf(what, sizeof what, "%s: `%s`", o->what, name);
-    if (weir_api_option_push(o, name) != LUA_TNIL)
+    if (weir_api_option_push(o, name) != LUA_TNIL) {
+        snprintf(what, sizeof what, "%s: `%s`", o->what, name);
         ns = weir_api_check_seconds(o->L, -1, what);
+    }
     lua_pop(o->L, 1);
     return ns;
 }

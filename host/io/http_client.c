@@ -11,9 +11,10 @@
 #include "base/mem.h"
 #include "core/service.h"
 #include "core/worker.h"
+#include "io/http_client_easy.h"
 #include "io/http_client_error.h"
 
-enum { SPARE_MAX = 64 };
+enum { SPARE_MAX = 256 };
 
 struct client {
     struct weir_service service; /* of the worker */
@@ -45,6 +46,7 @@ struct fetch {
     bool head_done;  /* what comes in lines now is a trailer */
     bool redirected; /* the head that is read leads elsewhere */
     bool follows;    /* … and that is done */
+    bool plain;      /* nothing was set that the next request does not set anew */
     char error[CURL_ERROR_SIZE];
 };
 
@@ -274,6 +276,7 @@ static void drop_body(struct fetch *f)
     (void)weir_holder_hold(f->holder, f->copied + f->f.headers.cap + f->out.cap); /* less is never refused */
 }
 
+/* `out` has room for the line and three bytes more. */
 static void add_header(struct weir_strbuf *out, const char *line, size_t len)
 {
     const char *colon = memchr(line, ':', len);
@@ -282,11 +285,14 @@ static void add_header(struct weir_strbuf *out, const char *line, size_t len)
         return;
     while (at < len && (line[at] == ' ' || line[at] == '\t'))
         at++;
+    char *to = out->data + out->len;
     for (size_t i = 0; i < name; i++)
-        weir_strbuf_addc(out, (char)(line[i] >= 'A' && line[i] <= 'Z' ? line[i] + 32 : line[i]));
-    weir_strbuf_adds(out, ": ");
-    weir_strbuf_add(out, line + at, len - at);
-    weir_strbuf_addc(out, '\n');
+        to[i] = (char)(line[i] >= 'A' && line[i] <= 'Z' ? line[i] + 32 : line[i]);
+    memcpy(to + name, ": ", 2);
+    memcpy(to + name + 2, line + at, len - at);
+    out->len += name + 2 + len - at;
+    out->data[out->len++] = '\n';
+    out->data[out->len] = '\0';
 }
 
 static void end_of_head(struct fetch *f)
@@ -326,7 +332,6 @@ static size_t on_header(char *line, size_t size, size_t count, void *arg)
             add_header(&f->f.headers, line, len);
         f->redirected |= len > 9 && strncasecmp(line, "location:", 9) == 0;
         f->too_large |= f->f.headers.len > WEIR_HTTP_FETCH_HEADERS_MAX;
-        f->no_memory |= f->f.headers.failed;
         return f->too_large || f->no_memory ? 0 : whole;
     }
     end_of_head(f);
@@ -410,117 +415,7 @@ void weir_http_fetch_consume(struct weir_http_fetch *base)
 
 /* --- making one --- */
 
-static bool add_line(struct curl_slist **list, const char *text)
-{
-    struct curl_slist *longer = curl_slist_append(*list, text);
-    if (longer != NULL)
-        *list = longer;
-    return longer != NULL;
-}
-
-static bool has_header(const struct weir_http_fetch_options *o, const char *name)
-{
-    for (size_t i = 0; i < o->header_count; i++)
-        if (o->headers[i].name.len == strlen(name) && strncasecmp(o->headers[i].name.data, name, strlen(name)) == 0)
-            return true;
-    return false;
-}
-
-static bool set_headers(struct fetch *f, const struct weir_http_fetch_options *o)
-{
-    bool ok = add_line(&f->headers, "Expect:"); /* libcurl would wait a second for 100 (Continue) */
-    if (ok && (o->has_body || o->body_streamed) && !has_header(o, "content-type"))
-        ok = add_line(&f->headers, "Content-Type:"); /* libcurl would call it a form */
-    for (size_t i = 0; i < o->header_count && ok; i++) {
-        const struct weir_http_header *h = &o->headers[i];
-        char *line = weir_asprintf(h->value.len > 0 ? "%.*s: %.*s" : "%.*s;", (int)h->name.len, h->name.data, (int)h->value.len,
-                                   h->value.data);
-        ok = line != NULL && add_line(&f->headers, line);
-        weir_free(line);
-    }
-    return ok && curl_easy_setopt(f->easy, CURLOPT_HTTPHEADER, f->headers) == CURLE_OK;
-}
-
-static bool set_body(struct fetch *f, const struct weir_http_fetch_options *o)
-{
-    CURL *e = f->easy;
-    CURLcode rc = CURLE_OK;
-    if (o->body_streamed) {
-        rc = curl_easy_setopt(e, CURLOPT_POST, 1L);
-        curl_easy_setopt(e, CURLOPT_READFUNCTION, on_read);
-        curl_easy_setopt(e, CURLOPT_READDATA, f);
-        curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)o->body_size);
-        if (o->body_size < 0 && !add_line(&f->headers, "Transfer-Encoding: chunked"))
-            rc = CURLE_OUT_OF_MEMORY;
-    } else if (o->has_body) {
-        curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)o->len);
-        rc = curl_easy_setopt(e, CURLOPT_COPYPOSTFIELDS, o->len > 0 ? o->body : "");
-    }
-    const char *natural = o->body_streamed || o->has_body ? "POST" : "GET";
-    if (rc == CURLE_OK && o->method != NULL && strcmp(o->method, "HEAD") == 0)
-        rc = curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
-    else if (rc == CURLE_OK && o->method != NULL && strcmp(o->method, natural) != 0) /* libcurl keeps such a one over redirects */
-        rc = curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, o->method);
-    return rc == CURLE_OK;
-}
-
-static long milliseconds(uint64_t ns)
-{
-    return (long)((ns + 999999) / 1000000);
-}
-
-static void set_limits(CURL *e, const struct weir_http_fetch_options *o)
-{
-    curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, milliseconds(o->timeout_ns));
-    if (o->connect_timeout_ns != 0)
-        curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(o->connect_timeout_ns));
-    if (o->idle_timeout_ns != 0) {
-        curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
-        curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, (milliseconds(o->idle_timeout_ns) + 999) / 1000);
-    }
-    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, o->redirects > 0 ? 1L : 0L);
-    curl_easy_setopt(e, CURLOPT_MAXREDIRS, (long)o->redirects);
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(e, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
-}
-
-static bool set_peer(CURL *e, const struct weir_http_fetch_options *o)
-{
-    bool ok = curl_easy_setopt(e, CURLOPT_URL, o->url) == CURLE_OK;
-    curl_easy_setopt(e, CURLOPT_PATH_AS_IS, 1L);
-    curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, o->insecure ? 0L : 1L);
-    curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, o->insecure ? 0L : 2L);
-    curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    if (o->socket != NULL)
-        ok &= curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, o->socket) == CURLE_OK;
-    if (o->ca != NULL)
-        ok &= curl_easy_setopt(e, CURLOPT_CAINFO, o->ca) == CURLE_OK;
-    if (o->certificate != NULL)
-        ok &= curl_easy_setopt(e, CURLOPT_SSLCERT, o->certificate) == CURLE_OK;
-    if (o->key != NULL)
-        ok &= curl_easy_setopt(e, CURLOPT_SSLKEY, o->key) == CURLE_OK;
-    return ok;
-}
-
-static bool set_up(struct fetch *f, const struct weir_http_fetch_options *o)
-{
-    CURL *e = f->easy;
-    curl_easy_setopt(e, CURLOPT_PRIVATE, f);
-    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* else ending one waits for the thread of its name's look-up */
-    curl_easy_setopt(e, CURLOPT_NOPROXY, "*"); /* proxies are not taken from the environment */
-    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, f->error);
-    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(e, CURLOPT_HEADERDATA, f);
-    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_data);
-    curl_easy_setopt(e, CURLOPT_WRITEDATA, f);
-    if (strncasecmp(o->url, "http:", 5) == 0 && o->redirects == 0)
-        curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    else
-        curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-    set_limits(e, o);
-    return set_peer(e, o) && set_body(f, o) && set_headers(f, o);
-}
+static const struct weir_http_easy_hooks hooks = {on_header, on_data, on_read};
 
 int weir_http_fetch_open(struct weir_worker *w, const struct weir_http_fetch_options *o,
                          void (*progress)(struct weir_http_fetch *f, unsigned news), void *arg, struct weir_http_fetch **ret,
@@ -541,10 +436,11 @@ int weir_http_fetch_open(struct weir_worker *w, const struct weir_http_fetch_opt
     f->copied = o->len;
     f->streamed = o->answer_streamed;
     f->follows = o->redirects > 0;
+    f->plain = weir_http_easy_is_plain(o);
     weir_list_init(&f->touched);
     weir_list_append(&c->fetches, &f->node);
-    f->easy = c->spares > 0 ? c->spare[--c->spares] : curl_easy_init();
-    if (f->easy == NULL || !set_up(f, o) || curl_multi_add_handle(c->multi, f->easy) != CURLM_OK) {
+    f->easy = c->spares > 0 ? c->spare[--c->spares] : weir_http_easy_create(&hooks);
+    if (f->easy == NULL || !weir_http_easy_set(f->easy, o, f, f->error, &f->headers) || curl_multi_add_handle(c->multi, f->easy) != CURLM_OK) {
         weir_http_fetch_close(&f->f);
         return weir_err_set(reterr, WEIR_E_NOMEM, "out of memory");
     }
@@ -553,14 +449,15 @@ int weir_http_fetch_open(struct weir_worker *w, const struct weir_http_fetch_opt
 }
 
 /* It is not in the multi handle any more. Cookies and sessions are the multi handle's or off: nothing of one request is seen by the next. */
-static void give_back(struct client *c, CURL *easy)
+static void give_back(struct client *c, CURL *easy, bool plain)
 {
     if (easy == NULL || c->closing || c->spares == SPARE_MAX) {
         curl_easy_cleanup(easy);
         return;
     }
-    curl_easy_reset(easy);
-    c->spare[c->spares++] = easy;
+    easy = weir_http_easy_clear(easy, &hooks, plain);
+    if (easy != NULL)
+        c->spare[c->spares++] = easy;
 }
 
 void weir_http_fetch_close(struct weir_http_fetch *base)
@@ -570,7 +467,7 @@ void weir_http_fetch_close(struct weir_http_fetch *base)
     struct fetch *f = fetch_of(base);
     if (f->easy != NULL && !(base->news & WEIR_HTTP_FETCH_END))
         curl_multi_remove_handle(f->client->multi, f->easy);
-    give_back(f->client, f->easy);
+    give_back(f->client, f->easy, f->plain);
     curl_slist_free_all(f->headers);
     weir_list_remove(&f->node);
     weir_list_remove(&f->touched);
