@@ -137,13 +137,35 @@ local function measure(report, threads, rate, seconds)
     processes.stop(server)
 end
 
-local function row(report, threads, rate)
-    local case, subject = rate .. " packets/s", threads .. " threads"
+local SOAK <const> = {rate = 10000, threads = 40, parts = 5}
+
+-- One server under load for `seconds`, in parts: what it has grown by since the first one says whether it goes on.
+local function soak(report, seconds)
+    local server = start(SOAK.threads)
+    local case, subject = SOAK.rate .. " packets/s", SOAK.threads .. " threads"
+    local first
+    for part = 1, SOAK.parts do
+        local pings, queries, lost = load_router(server.port, SOAK.rate, seconds / SOAK.parts)
+        local memory = processes.memory(server, "Rss")
+        first = first or memory
+        local name = ("%s, part %d"):format(subject, part)
+        report:add(case, name, "ping mean", (sum_up(pings)))
+        report:add(case, name, "ping p99", select(2, sum_up(pings)))
+        report:add(case, name, "query mean", (sum_up(queries)))
+        report:add(case, name, "query p99", select(2, sum_up(queries)))
+        report:add(case, name, "unanswered", lost)
+        report:add(case, name, "grown", memory - first)
+    end
+    processes.stop(server)
+end
+
+local function row(report, subject, rate)
+    local case = rate .. " packets/s"
     local function cells(kind)
         return report:cell(case, subject, kind .. " mean", "%.2f", 1e3) .. " / " ..
             report:cell(case, subject, kind .. " p99", "%.1f", 1e3)
     end
-    report:say(("%-16s %-11s %-24s %-24s %-12s %s"):format(case, subject,
+    report:say(("%-16s %-19s %-24s %-24s %-12s %s"):format(case, subject,
         cells("ping"), cells("query"), report:cell(case, subject, "unanswered", "%.0f"),
         report:cell(case, subject, "grown", "%.0f KiB", 1 / 1024)))
 end
@@ -156,14 +178,16 @@ return function(options, report)
             measure(report, 5, rate, options.seconds)
         end
     end
-    measure(report, 40, 10000, options.seconds * 10)
-    report:say(("%-29s%-25s%-25s%-13s%s"):format("milliseconds, mean / p99", "ping", "query", "unanswered",
+    soak(report, options.seconds * 10)
+    report:say(("%-37s%-25s%-25s%-13s%s"):format("milliseconds, mean / p99", "ping", "query", "unanswered",
         "memory grown by"))
     for _, threads in ipairs{1, 5} do
         for _, rate in ipairs(rates) do
-            row(report, threads, rate)
+            row(report, threads .. " threads", rate)
         end
     end
-    report:say(("soak: %g s"):format(options.seconds * 10))
-    row(report, 40, 10000)
+    report:say(("soak: %g s in %d parts, memory grown by since the first"):format(options.seconds * 10, SOAK.parts))
+    for part = 1, SOAK.parts do
+        row(report, ("%d threads, part %d"):format(SOAK.threads, part), SOAK.rate)
+    end
 end
