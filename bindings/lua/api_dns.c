@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "core/seat.h"
+#include "io/file_threads.h"
 #include "lua/api.h"
 #include "lua/api_options.h"
 #include "lua/call.h"
@@ -36,6 +37,7 @@ static bool stop_looking(struct weir_wait *wait)
 static void on_found(uv_getaddrinfo_t *request, int status, struct addrinfo *found)
 {
     struct lookup *l = request->data;
+    weir_file_threads_end();
     l->status = status;
     l->found = found;
     if (l->box == NULL)
@@ -90,6 +92,8 @@ WEIR_L_RAISES static int l_resolve(lua_State *L)
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
                              .ai_family = values[luaL_checkoption(L, 2, "any", families)]};
     weir_call_check_can_wait(L, "weir.dns.resolve");
+    if (weir_call_time_left(call) == 0)
+        return weir_api_push_too_late(L);
     struct lookup **box = lua_newuserdatauv(L, sizeof(struct lookup *), 0);
     *box = NULL;
     luaL_setmetatable(L, "weir.dns.lookup");
@@ -101,6 +105,7 @@ WEIR_L_RAISES static int l_resolve(lua_State *L)
     int rc = uv_getaddrinfo(&call->vm->seat->worker->loop, &l->request, on_found, name, NULL, &hints);
     if (rc != 0)
         return weir_api_push_failure(L, uv_strerror(rc), uv_err_name(rc));
+    weir_file_threads_begin();
     l->wait.cancel = stop_looking;
     return weir_call_suspend(L, &l->wait, l_found);
 }

@@ -2,18 +2,23 @@
  * until its head is, and the answer is read chunk by chunk. A body that is a function is asked for the next chunk whenever the server
  * takes more. */
 #include <lauxlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/clock.h"
+#include "core/event.h"
+#include "core/graph.h"
 #include "core/seat.h"
+#include "core/stage.h"
 #include "io/http_client.h"
+#include "io/http_syntax.h"
 #include "lua/api.h"
 #include "lua/api_options.h"
 #include "lua/call.h"
 #include "lua/vm_hold.h"
 
-enum { HEADERS_MAX = 256, HEADERS_USUAL = 8, OPTIONS = 1, FETCH = 2, BODY_FUNCTION = 1 /* user value */ };
+enum { HEADERS_MAX = 256, OWN_HEADERS = 2 /* more, that go along by themselves */, NAME_MAX_LEN = 100, MS_MAX = 24, HEADERS_USUAL = 8, OPTIONS = 1, FETCH = 2, BODY_FUNCTION = 1 /* user value */ };
 
 static const uint64_t DEFAULT_TIMEOUT_NS = 30 * WEIR_NS_PER_S;
 static const unsigned DEFAULT_REDIRECTS = 5;
@@ -179,12 +184,99 @@ WEIR_L_RAISES static int l_limits(lua_State *L)
     return 0;
 }
 
+/* --- what goes along: the event's class and what is left of its time, so that the next service knows --- */
+
+enum along { CLASS, DEADLINE, ALONG_COUNT };
+
+static const char *const along_options[ALONG_COUNT] = {[CLASS] = "class_header", [DEADLINE] = "deadline_header"};
+
+/* The names of their headers; "": it does not go along. Of the VM, when the script has said so. */
+struct along_names {
+    char names[ALONG_COUNT][NAME_MAX_LEN + 1];
+};
+
+static const struct along_names usual_names = {{[CLASS] = "X-Weir-Class", [DEADLINE] = "X-Weir-Deadline-Ms"}};
+static const char along_key;
+
+WEIR_L_RAISES static const struct along_names *vm_names(lua_State *L)
+{
+    const struct along_names *names = &usual_names;
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &along_key) == LUA_TUSERDATA)
+        names = lua_touserdata(L, -1); /* which the registry keeps */
+    lua_pop(L, 1);
+    return names;
+}
+
+/* The option's name of a header: a string, `false` for none, `true` for the usual one; absent: `fallback`. The text is the table's. */
+WEIR_L_RAISES static const char *read_name(const struct weir_api_options *from, const char *option, const char *usual, const char *fallback)
+{
+    lua_State *L = from->L;
+    int type = weir_api_option_push(from, option);
+    const char *name = fallback;
+    if (type == LUA_TBOOLEAN)
+        name = lua_toboolean(L, -1) ? usual : "";
+    else if (type == LUA_TSTRING)
+        name = lua_tostring(L, -1);
+    else if (type != LUA_TNIL)
+        luaL_error(L, "%s: `%s` must be the name of a header, or false, it is a %s", from->what, option, luaL_typename(L, -1));
+    if (type == LUA_TSTRING && (lua_rawlen(L, -1) > NAME_MAX_LEN || !weir_http_is_token(name, lua_rawlen(L, -1))))
+        luaL_error(L, "%s: `%s` is no header's name: '%s'", from->what, option, name);
+    lua_pop(L, 1);
+    return name;
+}
+
+/* weir.http.pass_on{class_header=, deadline_header=}: for all requests of the VM that don't say it themselves. */
+WEIR_L_RAISES static int l_pass_on(lua_State *L)
+{
+    static const char *const known[] = {"class_header", "deadline_header", NULL};
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    struct weir_api_options from = weir_api_options(L, 1, "weir.http.pass_on", known);
+    struct along_names *names = lua_newuserdatauv(L, sizeof *names, 0);
+    *names = *vm_names(L);
+    for (int i = 0; i < ALONG_COUNT; i++) {
+        char now[NAME_MAX_LEN + 1];
+        memcpy(now, names->names[i], sizeof now);
+        snprintf(names->names[i], sizeof names->names[i], "%s", read_name(&from, along_options[i], usual_names.names[i], now));
+    }
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &along_key);
+    return 0;
+}
+
+static void add_own(struct weir_http_fetch_options *o, struct weir_http_header *headers, const char *name, const char *value)
+{
+    size_t len = strlen(name);
+    for (size_t i = 0; i < o->header_count; i++)
+        if (headers[i].name.len == len && strncasecmp(headers[i].name.data, name, len) == 0)
+            return; /* the script has said it itself */
+    if (len > 0)
+        headers[o->header_count++] = (struct weir_http_header){{name, len}, {value, strlen(value)}};
+}
+
+/* The class, if it is not the usual one, and the time: the request has no longer than its event. `left_ns` UINT64_MAX: there is no end. */
+WEIR_L_RAISES static void go_along(const struct weir_call *call, const struct weir_api_options *from, uint64_t left_ns,
+                                   struct weir_http_header *headers, char ms[MS_MAX], struct weir_http_fetch_options *o)
+{
+    const struct weir_graph *g = call->vm->seat->stage->graph;
+    const struct along_names *names = vm_names(from->L);
+    const char *class_header = read_name(from, "class_header", usual_names.names[CLASS], names->names[CLASS]);
+    const char *deadline_header = read_name(from, "deadline_header", usual_names.names[DEADLINE], names->names[DEADLINE]);
+    if (call->count > 0 && call->one->class_index != g->default_class && g->class_names != NULL)
+        add_own(o, headers, class_header, g->class_names[call->one->class_index]);
+    if (left_ns == UINT64_MAX)
+        return;
+    snprintf(ms, MS_MAX, "%llu", (unsigned long long)(left_ns / WEIR_NS_PER_MS));
+    add_own(o, headers, deadline_header, ms);
+    if (o->timeout_ns == 0 || o->timeout_ns > left_ns)
+        o->timeout_ns = left_ns;
+}
+
 /* What it refers to is the table's, or stays on the stack. */
-WEIR_L_RAISES static void read_options(lua_State *L, struct weir_http_header *headers, struct weir_http_fetch_options *o)
+WEIR_L_RAISES static struct weir_api_options read_options(lua_State *L, struct weir_http_header *headers, struct weir_http_fetch_options *o)
 {
     static const char *const known[] = {"url",          "method",  "headers",   "body",   "body_size", "timeout", "connect_timeout",
                                         "idle_timeout", "stream",  "redirects", "verify", "max_body",  "ca",      "socket",
-                                        "certificate",  "key",     NULL};
+                                        "certificate",  "key",     "class_header", "deadline_header", NULL};
     struct weir_api_options from = weir_api_options(L, OPTIONS, what, known);
     *o = (struct weir_http_fetch_options){
         .url = weir_api_option_text(&from, "url"),
@@ -208,6 +300,7 @@ WEIR_L_RAISES static void read_options(lua_State *L, struct weir_http_header *he
     take_limits(L, o);
     o->header_count = read_headers(&from, headers);
     o->headers = headers;
+    return from;
 }
 
 /* --- the answer --- */
@@ -375,9 +468,10 @@ WEIR_L_RAISES static int pump(lua_State *L, struct fetch_ud *u)
 
 WEIR_L_RAISES static int l_request(lua_State *L)
 {
-    struct weir_http_header headers[HEADERS_MAX];
+    struct weir_http_header headers[HEADERS_MAX + OWN_HEADERS];
     struct weir_http_fetch_options o;
     struct weir_err err;
+    char ms[MS_MAX];
     struct weir_call *call = weir_call_running(L, "weir.http.request");
     weir_call_check_can_wait(L, "weir.http.request");
     lua_settop(L, 1);
@@ -393,7 +487,11 @@ WEIR_L_RAISES static int l_request(lua_State *L)
     u->object.close = close_object;
     weir_list_init(&u->object.node);
     luaL_setmetatable(L, "weir.http.fetch");
-    read_options(L, headers, &o);
+    struct weir_api_options from = read_options(L, headers, &o);
+    uint64_t left_ns = weir_call_time_left(call);
+    if (left_ns < WEIR_NS_PER_MS)
+        return weir_api_push_too_late(L);
+    go_along(call, &from, left_ns, headers, ms, &o);
     u->streamed = o.answer_streamed;
     weir_vm_hold_begin(&u->hold, call->vm);
     o.holder = &u->hold.holder;
@@ -479,7 +577,9 @@ WEIR_L_RAISES void weir_api_http_open(lua_State *L)
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 3);
+    lua_pushcfunction(L, l_pass_on);
+    lua_setfield(L, -2, "pass_on");
     lua_pushcfunction(L, l_request);
     lua_setfield(L, -2, "request");
     lua_pushcfunction(L, l_limits);

@@ -158,3 +158,8 @@ WEIR_L_RAISES const char *weir_api_push_path(lua_State *L, const char *path)
         return path;
     return lua_pushfstring(L, "%s/%s", weir_vm_of(L)->script->folder, path);
 }
+
+WEIR_L_RAISES int weir_api_push_too_late(lua_State *L)
+{
+    return weir_api_push_failure(L, "not begun: the event's deadline has passed", "TIMEOUT");
+}

@@ -45,6 +45,9 @@ WEIR_L_RAISES uint64_t weir_api_option_duration(const struct weir_api_options *o
 WEIR_L_RAISES int weir_api_push_reason(lua_State *L, const char *reason);
 WEIR_L_RAISES int weir_api_push_failure(lua_State *L, const char *text, const char *code);
 
+/* The same for what is not begun since nothing is left of the event's time (weir_call_time_left): code "TIMEOUT". */
+WEIR_L_RAISES int weir_api_push_too_late(lua_State *L);
+
 /* `path` as seen from the application's folder; may push a string, which keeps it. */
 WEIR_L_RAISES const char *weir_api_push_path(lua_State *L, const char *path);
 

@@ -190,8 +190,10 @@ WEIR_L_RAISES static int l_spawn(lua_State *L)
     struct weir_vm *vm = weir_vm_of(L);
     if (!weir_script_is_open(vm->script))
         return luaL_error(L, "weir.spawn needs `libs: all` for this stage in weir.yaml: a program can reach everything");
-    weir_call_running(L, "weir.spawn");
+    struct weir_call *call = weir_call_running(L, "weir.spawn");
     weir_call_check_can_wait(L, "weir.spawn");
+    if (weir_call_time_left(call) == 0)
+        return weir_api_push_too_late(L);
     if (!lua_istable(L, OPTIONS))
         return luaL_error(L, "weir.spawn: expected a table of options, got %s", luaL_typename(L, 1));
     lua_settop(L, 1);

@@ -1,7 +1,10 @@
 /* weir.queue and weir.stage: what the counters of a stage say now, so that an application can see load and
  * act on it. */
+#include <math.h>
+
 #include <lauxlib.h>
 
+#include "core/gate.h"
 #include "core/graph.h"
 #include "core/seat.h"
 #include "core/stage.h"
@@ -26,6 +29,50 @@ WEIR_L_RAISES static void set_number(lua_State *L, const char *name, double valu
 {
     lua_pushnumber(L, value);
     lua_setfield(L, -2, name);
+}
+
+/* Sets rate and refused of the table on top. An infinite rate is none. */
+WEIR_L_RAISES static void set_admitted(lua_State *L, double rate, int64_t refused)
+{
+    if (isfinite(rate))
+        set_number(L, "rate", rate);
+    set_integer(L, "refused", refused);
+}
+
+WEIR_L_RAISES static void set_admitted_classes(lua_State *L, struct weir_stage *stage, const struct weir_gate_bounds *bounds)
+{
+    const struct weir_graph *g = stage->graph;
+    lua_createtable(L, 0, (int)g->class_count);
+    for (size_t i = 0; i < g->class_count; i++) {
+        lua_createtable(L, 0, 2);
+        set_admitted(L, bounds->rate[i], weir_gate_refused(stage, i));
+        lua_setfield(L, -2, g->class_names[i]);
+    }
+    lua_setfield(L, -2, "classes");
+}
+
+/* `admission` of the table on top. Without a gate everything is let in, which it says likewise. */
+WEIR_L_RAISES static void set_admission(lua_State *L, struct weir_stage *stage)
+{
+    struct weir_gate_bounds bounds = {.limit = INFINITY};
+    size_t classes = stage->gate != NULL ? stage->graph->class_count : 0;
+    double rate = classes == 0 ? INFINITY : 0;
+    int64_t refused = 0;
+    if (classes > 0)
+        weir_gate_get(stage->gate, &bounds);
+    for (size_t i = 0; i < classes; i++) {
+        rate += bounds.rate[i];
+        refused += weir_gate_refused(stage, i);
+    }
+    lua_createtable(L, 0, 5);
+    set_admitted(L, rate, refused);
+    if (isfinite(bounds.limit))
+        set_number(L, "limit", bounds.limit);
+    lua_pushboolean(L, bounds.overloaded);
+    lua_setfield(L, -2, "overloaded");
+    if (classes > 0 && stage->graph->class_names != NULL)
+        set_admitted_classes(L, stage, &bounds);
+    lua_setfield(L, -2, "admission");
 }
 
 WEIR_L_RAISES static int push_snapshot(lua_State *L, struct weir_stage *stage)
@@ -59,7 +106,7 @@ WEIR_L_RAISES static int push_snapshot(lua_State *L, struct weir_stage *stage)
     } times[] = {{"wait_p50", &l->wait_ns, 0.5},       {"wait_p90", &l->wait_ns, 0.9},
                  {"wait_p99", &l->wait_ns, 0.99},      {"service_p50", &l->service_ns, 0.5},
                  {"service_p90", &l->service_ns, 0.9}, {"service_p99", &l->service_ns, 0.99}};
-    lua_createtable(L, 0, 24);
+    lua_createtable(L, 0, 25);
     lua_pushstring(L, stage->name);
     lua_setfield(L, -2, "stage");
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
@@ -67,6 +114,7 @@ WEIR_L_RAISES static int push_snapshot(lua_State *L, struct weir_stage *stage)
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
         set_number(L, times[i].name, (double)weir_hist_quantile(times[i].of, times[i].quantile) / 1e9);
     set_number(L, "rate", s.rate);
+    set_admission(L, stage);
     return 1;
 }
 

@@ -191,6 +191,8 @@ WEIR_L_RAISES static int l_connect(lua_State *L)
     struct weir_address to;
     struct weir_err err;
     weir_call_check_can_wait(L, "weir.tcp.connect");
+    if (weir_call_time_left(call) == 0)
+        return weir_api_push_too_late(L);
     read_address(L, &to);
     int last = lua_isinteger(L, 2) ? 3 : 2;
     lua_settop(L, last);

@@ -8,6 +8,7 @@
 #include "core/worker.h"
 #include "lua/api.h"
 #include "lua/call.h"
+#include "lua/script.h"
 
 static const double LONGEST_S = 1e9; /* 31 years: what a nanosecond count holds with ease */
 
@@ -72,6 +73,8 @@ WEIR_L_RAISES static struct weir_vm *check_serves(lua_State *L, const char *what
     struct weir_vm *vm = weir_vm_of(L);
     if (vm->seat == NULL || vm->phase == WEIR_VM_LOADING)
         luaL_error(L, "%s can't be used while the script is being loaded; use it in init", what);
+    if (vm->script->of_source)
+        luaL_error(L, "%s can't be used here: this script runs in place for a source, nothing of it goes on in the background", what);
     return vm;
 }
 

@@ -169,6 +169,7 @@ static void run_preempted(struct weir_aside *aside);
 static void set_aside(struct weir_call *call)
 {
     struct weir_vm *vm = call->vm;
+    weir_worker_now(worker_of(call)); /* its slice counts as its stage's time */
     vm->preempting = false;
     call->state = WEIR_CALL_PREEMPTED;
     call->ran_ns += weir_watch_cpu_ns(vm->watch);
@@ -213,7 +214,10 @@ static void resume(struct weir_call *call)
     call->vm->slice_began_ns = weir_worker_now(worker_of(call));
     if (call->fiber && call->began_ns == 0)
         call->began_ns = call->vm->slice_began_ns;
+    struct weir_seat *seat = call->vm->seat;
+    uint64_t began = seat->worker->now_ns, before = seat->worker->worked_ns;
     run(call);
+    weir_seat_worked(seat, began, before);
 }
 
 /* Argument: a call that is being cancelled. Keeps where it waits. */
@@ -406,6 +410,15 @@ void weir_call_cancel_fibers(struct weir_vm *vm)
 
 /* --- suspension --- */
 
+uint64_t weir_call_time_left(const struct weir_call *call)
+{
+    uint64_t deadline = call->count == 1 ? call->one->deadline_ns : 0;
+    if (deadline == 0)
+        return UINT64_MAX;
+    uint64_t now = weir_worker_now(worker_of(call));
+    return deadline > now ? deadline - now : 0;
+}
+
 bool weir_call_can_wait(lua_State *L)
 {
     struct weir_vm *vm = weir_vm_of(L);
@@ -429,6 +442,9 @@ WEIR_L_RAISES struct weir_call *weir_call_running(lua_State *L, const char *what
                    vm->phase == WEIR_VM_LOADING ? "the script is being loaded"
                    : vm->phase == WEIR_VM_INIT  ? "init runs; begin a fiber with weir.fiber"
                                                 : "its call has ended");
+    if (vm->running->visits != WEIR_CALL_OF_STAGE)
+        luaL_error(L, "%s can't be used here: %s runs in place, and can neither wait nor send", what,
+                   vm->running->visits == WEIR_CALL_LOOKS ? "a classifier" : "on_reject");
     return vm->running;
 }
 

@@ -50,6 +50,9 @@ enum weir_call_state {
     WEIR_CALL_ORPHAN,
 };
 
+/* Whether it is of a stage, or of a function that runs in place for a source (source_script.c): such a call can neither wait nor send. */
+enum weir_call_visits { WEIR_CALL_OF_STAGE, WEIR_CALL_LOOKS, WEIR_CALL_ANSWERS };
+
 struct weir_call {
     struct weir_list node; /* of the VM's list of calls in this state */
     struct weir_vm *vm;
@@ -64,6 +67,7 @@ struct weir_call {
     char *error;             /* the text of that, for its events; NULL: none */
     int args;                /* fibers, before they run: the function and its arguments on the coroutine's stack */
     int deferred_ref;        /* the functions that weir.defer was given; LUA_NOREF: none */
+    enum weir_call_visits visits;
     bool fiber;
     bool background;         /* a fiber that no drain waits for */
     bool orphan;             /* cancelled, and what it waited for is still to come */
@@ -137,6 +141,8 @@ void weir_call_cancel_fibers(struct weir_vm *vm);
 /* The VM's Lua state is closed. */
 void weir_call_free_all(struct weir_vm *vm);
 
+/* What is left of its event's time in ns; 0: nothing, what would be begun now comes to nothing. UINT64_MAX: it has no deadline. */
+uint64_t weir_call_time_left(const struct weir_call *call);
 /* Whether the code that runs on `L` now can suspend its call. */
 bool weir_call_can_wait(lua_State *L);
 /* Suspends the running call on `wait`; `k` runs when the call continues, with the stack as it was. A C function returns what this

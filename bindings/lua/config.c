@@ -11,7 +11,7 @@
 #include "core/worker.h"
 #include "lua/script.h"
 
-WEIR_L_RAISES static void push_conf(lua_State *L, const struct weir_conf *c)
+WEIR_L_RAISES void weir_config_push(lua_State *L, const struct weir_conf *c)
 {
     size_t len, n = weir_conf_size(c);
     luaL_checkstack(L, 6, "config");
@@ -36,14 +36,14 @@ WEIR_L_RAISES static void push_conf(lua_State *L, const struct weir_conf *c)
     case WEIR_CONF_LIST:
         lua_createtable(L, (int)n, 0);
         for (size_t i = 0; i < n; i++) {
-            push_conf(L, weir_conf_at(c, i));
+            weir_config_push(L, weir_conf_at(c, i));
             lua_rawseti(L, -2, (lua_Integer)i + 1);
         }
         break;
     case WEIR_CONF_MAP:
         lua_createtable(L, 0, (int)n);
         for (size_t i = 0; i < n; i++) {
-            push_conf(L, weir_conf_at(c, i));
+            weir_config_push(L, weir_conf_at(c, i));
             lua_setfield(L, -2, weir_conf_key(c, i));
         }
         break;
@@ -56,7 +56,7 @@ WEIR_L_RAISES void weir_config_push_ctx(lua_State *L, const struct weir_vm *vm)
     if (weir_conf_kind(vm->script->config) == WEIR_CONF_NIL)
         lua_newtable(L);
     else
-        push_conf(L, vm->script->config);
+        weir_config_push(L, vm->script->config);
     lua_setfield(L, -2, "config");
     if (vm->seat == NULL)
         return;

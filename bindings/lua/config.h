@@ -7,6 +7,10 @@
 
 #include "lua/vm.h"
 
+struct weir_conf;
+
+/* Pushes a value of `config:`; NULL: nil. */
+WEIR_L_RAISES void weir_config_push(lua_State *L, const struct weir_conf *c);
 /* Pushes {config=, stage=, worker=, generation=}. */
 WEIR_L_RAISES void weir_config_push_ctx(lua_State *L, const struct weir_vm *vm);
 /* Pushes the name of a class; returns 1. */

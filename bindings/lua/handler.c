@@ -236,6 +236,11 @@ static void close_handler(struct weir_handler *base)
     weir_free(h);
 }
 
+static void collect(struct weir_handler *base)
+{
+    weir_vms_collect(&handler_of(base)->vms);
+}
+
 static size_t memory(const struct weir_handler *base)
 {
     const struct weir_lua_handler *h =
@@ -247,7 +252,7 @@ int weir_lua_handler_create(const struct weir_lua_script *script, struct weir_se
                             struct weir_handler **ret, struct weir_err *reterr)
 {
     static const struct weir_handler_ops ops = {
-        .start = start, .handle = handle, .cancel = cancel, .close = close_handler, .memory = memory};
+        .start = start, .handle = handle, .cancel = cancel, .close = close_handler, .collect = collect, .memory = memory};
     struct weir_lua_handler *h = weir_calloc(1, sizeof *h);
     if (h == NULL)
         return weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", script->file);

@@ -27,6 +27,9 @@ WEIR_L_RAISES void weir_lib_package_open(lua_State *L);
 /* lua_load of text, which is ended when the call is. */
 int weir_lib_load_text(lua_State *L, const char *text, size_t len, const char *name);
 
+/* Pushes a function without arguments that collects all garbage there is, within the limits of the call that runs it. */
+WEIR_L_RAISES void weir_lib_push_collect(lua_State *L);
+
 /* Raises when the call that runs is to end. Ask it every millisecond or so. */
 WEIR_L_RAISES void weir_lib_look(lua_State *L);
 /* Raises `text` when arguments 2 and 3, positions in a text of `len` bytes, take in too many. */

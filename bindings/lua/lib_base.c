@@ -177,6 +177,13 @@ WEIR_L_RAISES static int begin_collecting(lua_State *L)
     return collect(L, LUA_OK, 2); /* the one under way has passed by what died since it began */
 }
 
+void weir_lib_push_collect(lua_State *L)
+{
+    lua_pushnil(L);
+    lua_pushnil(L);
+    lua_pushcclosure(L, begin_collecting, BREATH);
+}
+
 WEIR_L_RAISES static int l_collectgarbage(lua_State *L)
 {
     const char *what = luaL_optstring(L, 1, "collect");

@@ -30,8 +30,13 @@ static void format_ns(uint64_t ns, char *text, size_t size)
 
 void weir_preempt_describe(const struct weir_vm *vm, enum weir_reason reason, char *text, size_t size)
 {
-    const struct weir_watch_limits *limits = &vm->script->limits;
+    const struct weir_watch_limits *limits = &vm->logic.limits;
     char limit[32];
+    if (vm->script->of_source && reason == WEIR_REASON_STALL) {
+        format_ns(limits->stall_ns, limit, sizeof limit);
+        snprintf(text, size, "ended: over %s, which is all that a function for a source may take", limit);
+        return;
+    }
     switch (reason) {
     case WEIR_REASON_CPU:
         format_ns(limits->cpu_ns, limit, sizeof limit);
@@ -180,9 +185,14 @@ static void interrupt(void *arg)
 
 /* --- who runs --- */
 
+void weir_preempt_limit(struct weir_vm *vm, const struct weir_watch_limits *limits)
+{
+    weir_watch_logic_init(&vm->logic, limits, vm->seat != NULL ? vm->seat->stage : NULL, interrupt, vm);
+}
+
 void weir_preempt_prepare(struct weir_vm *vm)
 {
-    weir_watch_logic_init(&vm->logic, &vm->script->limits, vm->seat != NULL ? vm->seat->stage : NULL, interrupt, vm);
+    weir_preempt_limit(vm, &vm->script->limits);
     if (STANDING_COUNT > 0)
         disarm(vm->L);
 }

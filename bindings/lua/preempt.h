@@ -46,6 +46,8 @@ static inline void weir_preempt_leave(struct weir_vm *vm)
 void weir_preempt_switch(struct weir_vm *vm, lua_State *co);
 /* A new VM, before anything runs in it: says what its limits are. All coroutines take over the hook of its main thread. */
 void weir_preempt_prepare(struct weir_vm *vm);
+/* Other limits than the script's for what runs in the VM from here on. Not while anything does. */
+void weir_preempt_limit(struct weir_vm *vm, const struct weir_watch_limits *limits);
 /* Whether the call that runs is over a limit and can't give way here: a C function that may take long asks every millisecond or so, and
  * raises when it hears true. */
 bool weir_preempt_doomed(lua_State *L);

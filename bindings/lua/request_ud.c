@@ -129,6 +129,7 @@ static const void *vars_key(const struct weir_request_ud *u)
 
 WEIR_L_RAISES static int push_vars(lua_State *L, struct weir_request_ud *u)
 {
+    weir_call_running(L, "req.vars");
     if (weir_request_ud_push_vars(L, u))
         return 1;
     struct weir_vm *vm = weir_vm_of(L);
@@ -291,6 +292,7 @@ WEIR_L_RAISES static int l_newindex(lua_State *L)
     const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "?";
     if (strcmp(name, "vars") != 0)
         return luaL_error(L, "a request's '%s' can't be set; what travels along goes into req.vars", name);
+    weir_call_running(L, "req.vars");
     if (!lua_istable(L, 3))
         return luaL_error(L, "req.vars must be a table, this is a %s", luaL_typename(L, 3));
     lua_rawgeti(L, LUA_REGISTRYINDEX, weir_vm_of(L)->vars_ref);
@@ -353,6 +355,8 @@ WEIR_L_RAISES static int l_reply(lua_State *L)
 {
     struct weir_request_ud *u = check(L, "reply");
     struct weir_answer a;
+    if (u->call->visits == WEIR_CALL_LOOKS)
+        return luaL_error(L, "req:reply can't be used here: a classifier only looks at the request");
     weir_answer_read(L, "reply", true, &a);
     struct weir_vm *vm = weir_vm_of(L);
     struct weir_worker *w = vm->seat->worker;
@@ -370,6 +374,7 @@ WEIR_L_RAISES static int l_start(lua_State *L)
 {
     struct weir_request_ud *u = check(L, "start");
     struct weir_answer a;
+    weir_call_running(L, "req:start");
     weir_answer_read(L, "start", false, &a);
     struct weir_stream_ud *s = weir_stream_ud_push(L);
     struct weir_http_request *r = take(u, WEIR_REQUEST_UD_STARTED);

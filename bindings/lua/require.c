@@ -4,7 +4,9 @@
 #include <lualib.h>
 #include <string.h>
 
+#include "lua/lib.h"
 #include "lua/script.h"
+#include "lua/stock.h"
 
 enum { NAME_MAX_LEN = 255 };
 
@@ -55,6 +57,20 @@ WEIR_L_RAISES static bool push_of_package(lua_State *L, const char *field)
         }
     }
     lua_settop(L, top);
+    return false;
+}
+
+/* Pushes the chunk of a module that comes with weir; false: there is none of that name. */
+WEIR_L_RAISES static bool push_ours(lua_State *L, const char *name)
+{
+    for (const struct weir_stock_module *m = weir_stock_modules; m->name != NULL; m++) {
+        if (strcmp(m->name, name) != 0)
+            continue;
+        const char *chunk = lua_pushfstring(L, "=[%s]", name);
+        if (weir_lib_load_text(L, (const char *)m->text, m->len, chunk) != LUA_OK)
+            luaL_error(L, "require: %s", weir_vm_error_text(L, LUA_ERRSYNTAX));
+        return true;
+    }
     return false;
 }
 
@@ -171,7 +187,7 @@ WEIR_L_RAISES static int push_loader(lua_State *L, const char *name)
 {
     const char *path = luaL_gsub(L, name, ".", "/");
     const char *file = lua_pushfstring(L, "%s.lua", path), *init = lua_pushfstring(L, "%s/init.lua", path);
-    if (push_file(L, file) || push_file(L, init)) {
+    if (push_file(L, file) || push_file(L, init) || push_ours(L, name)) {
         lua_pushvalue(L, NAME);
         return 1;
     }

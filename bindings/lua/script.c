@@ -79,6 +79,8 @@ static bool copy_options(struct weir_lua_script *s, const struct weir_lua_option
     s->memory = o->memory;
     s->limits = o->limits;
     s->config = o->config;
+    s->of_source = o->of_source;
+    s->of_controller = o->of_controller;
     s->app = o->app;
     s->libs = weir_calloc(o->lib_count + 1, sizeof *s->libs);
     s->tls = weir_tls_cache_create();

@@ -37,6 +37,8 @@ struct weir_lua_script {
     char *code; /* [const] once the first VM is made: bytecode, which only the host loads */
     size_t code_len;
     bool takes_batches;        /* [const] once the first VM is made */
+    bool of_source;            /* [const] a source asks it */
+    bool of_controller;        /* [const] it is a controller */
     struct weir_mutex *mu;     /* rank WEIR_RANK_GRAPH; nothing is locked or called under it */
     struct weir_list *modules; /* [mu] */
     struct weir_tls_cache *tls; /* [const] what its VMs connect with (weir.tcp) */

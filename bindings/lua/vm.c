@@ -254,6 +254,30 @@ static const char *name_result(lua_State *L)
     return lua_isnil(L, -1) ? "nothing" : lua_type(L, -1) == LUA_TSTRING ? "a string" : luaL_typename(L, -1);
 }
 
+/* What a source asks is one function; what is said of handlers does not help with it. */
+WEIR_L_RAISES static void check_of_source(lua_State *L, struct load *load)
+{
+    bool table = lua_istable(L, -1);
+    bool good = lua_isfunction(L, -1) || (table && lua_getfield(L, -1, "handle") == LUA_TFUNCTION);
+    if (!good)
+        complain(L, load, "a file for a source must return a function, or a table with one, `handle`; this one returned %s",
+                 table ? "a table without it" : name_result(L));
+    lua_settop(L, load->main + 1);
+}
+
+/* What a controller is, for controller.c: the function, or the table with it. */
+WEIR_L_RAISES static void take_controller(lua_State *L, struct weir_vm *vm, struct load *load)
+{
+    bool table = lua_istable(L, -1);
+    if (!lua_isfunction(L, -1) && !(table && lua_getfield(L, -1, "step") == LUA_TFUNCTION)) {
+        complain(L, load, "a controller's file must return a function, or a table with one, `step`; this one returned %s",
+                 table ? "a table without it" : name_result(L));
+        return;
+    }
+    lua_settop(L, load->main + 1);
+    vm->handle_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
 /* Takes what the handler is from the script's result at the top of the stack. */
 WEIR_L_RAISES static void take_result(lua_State *L, struct weir_vm *vm, struct load *load)
 {
@@ -299,7 +323,12 @@ WEIR_L_RAISES static int l_load(lua_State *L)
     load->main = lua_gettop(L);
     lua_pushvalue(L, load->main);
     lua_call(L, 0, 1);
-    take_result(L, vm, load);
+    if (vm->script->of_source)
+        check_of_source(L, load);
+    if (vm->script->of_controller)
+        take_controller(L, vm, load);
+    else if (load->err.code == WEIR_OK)
+        take_result(L, vm, load);
     return 0;
 }
 

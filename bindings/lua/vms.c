@@ -12,12 +12,16 @@
 #include "core/stage.h"
 #include "core/worker.h"
 #include "lua/call.h"
+#include "lua/lib.h"
 #include "lua/log.h"
 #include "lua/script.h"
 #include "lua/stream_ud.h"
 #include "lua/vm.h"
 
-enum { SPARES = 2 };
+enum {
+    SPARES = 2,
+    COLLECT_MIN = 256 << 10, /* a smaller VM has little to give */
+};
 
 static const uint64_t RETRY_NS = WEIR_NS_PER_S;
 
@@ -293,6 +297,27 @@ void weir_vms_settle(struct weir_vms *vms, struct weir_vm *vm)
         return;
     vms->held = false;
     weir_seat_release(vms->seat);
+}
+
+/* --- collecting --- */
+
+WEIR_L_RAISES static int l_begin_collecting(lua_State *L)
+{
+    weir_lib_push_collect(L);
+    (void)weir_call_begin_fiber(L, 0, true); /* where all fibers are taken, calls collect as they allocate */
+    return 0;
+}
+
+/* One that a call holds is left alone: that call may be the last time's collection. */
+void weir_vms_collect(struct weir_vms *vms)
+{
+    WEIR_LIST_EACH(node, following, &vms->live)
+    {
+        struct weir_vm *vm = vm_of(node);
+        struct weir_err err; /* no memory: it has collected then */
+        if (vm->attached && vm->held == NULL && !vm->broken && vm->used >= COLLECT_MIN)
+            (void)weir_vm_call(vm, l_begin_collecting, NULL, &err);
+    }
 }
 
 /* --- the end --- */

@@ -39,6 +39,8 @@ void weir_vms_start(struct weir_vms *vms);
 struct weir_vm *weir_vms_pick(struct weir_vms *vms);
 /* A call of `vm` has ended, let go of it, or was preempted and holds it: closes a retired one that has nothing left, and has a spare made. */
 void weir_vms_settle(struct weir_vms *vms, struct weir_vm *vm);
+/* Memory is short: a fiber in each VM collects its garbage. */
+void weir_vms_collect(struct weir_vms *vms);
 /* Ends all calls. */
 void weir_vms_cancel(struct weir_vms *vms);
 /* Closes all of them; waits for one that is being built. No call is under way. */

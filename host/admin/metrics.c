@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "admin/build_info.h"
+#include "admin/metrics_inner.h"
 #include "admin/process.h"
 #include "admin/view.h"
 #include "base/clock.h"
@@ -21,14 +22,9 @@
 #include "core/shared_table.h"
 #include "core/shared_tables.h"
 #include "io/http_server.h"
+#include "runtime/runtime.h"
 
-struct metrics {
-    const struct weir_view *view;
-    struct weir_strbuf *out;
-    struct weir_stage_sample *samples; /* by stage index */
-};
-
-static void family(struct metrics *m, const char *name, const char *type, const char *help)
+void weir_metrics_family(struct metrics *m, const char *name, const char *type, const char *help)
 {
     weir_strbuf_addf(m->out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
@@ -46,10 +42,6 @@ static void add_escaped(struct weir_strbuf *out, const char *s)
     }
 }
 
-struct label {
-    const char *name, *value;
-};
-
 /* `name{labels} ` up to the value; labels end at the first without a name. */
 static void line(struct metrics *m, const char *name, const struct label *labels)
 {
@@ -63,23 +55,22 @@ static void line(struct metrics *m, const char *name, const struct label *labels
         weir_strbuf_addc(m->out, ' ');
 }
 
-static void line_int(struct metrics *m, const char *name, const struct label *labels, int64_t value)
+void weir_metrics_int(struct metrics *m, const char *name, const struct label *labels, int64_t value)
 {
     line(m, name, labels);
     weir_strbuf_addf(m->out, "%" PRId64 "\n", value);
 }
 
-static void line_real(struct metrics *m, const char *name, const struct label *labels, double value)
+void weir_metrics_real(struct metrics *m, const char *name, const struct label *labels, double value)
 {
     line(m, name, labels);
     weir_strbuf_addf(m->out, "%.9g\n", value);
 }
 
-#define LABELS(...) ((const struct label[]){__VA_ARGS__, {NULL, NULL}})
 
 static void single(struct metrics *m, const char *name, const char *type, const char *help, double value)
 {
-    family(m, name, type, help);
+    weir_metrics_family(m, name, type, help);
     line(m, name, NULL);
     weir_strbuf_addf(m->out, "%.17g\n", value);
 }
@@ -88,8 +79,8 @@ static void print_build(struct metrics *m)
 {
     struct weir_build_library lua = {"", ""};
     (void)weir_build_library(0, &lua); /* there is a first one */
-    family(m, "weir_build_info", "gauge", "What is running: always 1.");
-    line_int(m, "weir_build_info",
+    weir_metrics_family(m, "weir_build_info", "gauge", "What is running: always 1.");
+    weir_metrics_int(m, "weir_build_info",
              LABELS({"version", weir_build_version()}, {"lua", lua.version}, {"build", weir_build_type()},
                     {"app", m->view->app->name}),
              1);
@@ -132,20 +123,20 @@ static void print_events(struct metrics *m)
                                               OUTCOME(handled), OUTCOME(failed),   OUTCOME(expired),
                                               OUTCOME(dropped)};
     const struct weir_graph *g = m->view->graph;
-    family(m, "weir_stage_events_total", "counter",
+    weir_metrics_family(m, "weir_stage_events_total", "counter",
            "Events by what became of them: offered = accepted + rejected; accepted ones are handled, failed, "
            "expired, dropped, "
            "queued or running.");
     for (size_t i = 0; i < g->stage_count; i++)
         for (size_t o = 0; o < sizeof outcomes / sizeof outcomes[0]; o++)
-            line_int(m, "weir_stage_events_total",
+            weir_metrics_int(m, "weir_stage_events_total",
                      LABELS({"stage", g->stages[i].name}, {"outcome", outcomes[o].name}),
                      ledger_at(&m->samples[i].ledger, outcomes[o].offset));
 
-    family(m, "weir_stage_reasons_total", "counter", "Events that were not handled, by outcome and reason.");
+    weir_metrics_family(m, "weir_stage_reasons_total", "counter", "Events that were not handled, by outcome and reason.");
     for (size_t i = 0; i < g->stage_count; i++)
         for (int r = 0; r < WEIR_REASON_COUNT; r++)
-            line_int(m, "weir_stage_reasons_total",
+            weir_metrics_int(m, "weir_stage_reasons_total",
                      LABELS({"stage", g->stages[i].name},
                             {"outcome", weir_reason_outcome((enum weir_reason)r)},
                             {"reason", weir_reason_text((enum weir_reason)r)}),
@@ -154,11 +145,11 @@ static void print_events(struct metrics *m)
 
 static void print_emitted(struct metrics *m)
 {
-    family(m, "weir_stage_emitted_total", "counter", "Events accepted by the targets of a port.");
+    weir_metrics_family(m, "weir_stage_emitted_total", "counter", "Events accepted by the targets of a port.");
     for (size_t i = 0; i < m->view->graph->stage_count; i++) {
         struct weir_stage *s = &m->view->graph->stages[i];
         for (size_t p = 0; p < s->port_count; p++)
-            line_int(m, "weir_stage_emitted_total", LABELS({"stage", s->name}, {"port", s->ports[p].name}),
+            weir_metrics_int(m, "weir_stage_emitted_total", LABELS({"stage", s->name}, {"port", s->ports[p].name}),
                      weir_stage_emitted(s, p));
     }
 }
@@ -234,10 +225,10 @@ static void print_gauges(struct metrics *m)
     };
     const struct weir_graph *g = m->view->graph;
     for (size_t f = 0; f < sizeof gauges / sizeof gauges[0]; f++) {
-        family(m, gauges[f].name, "gauge", gauges[f].help);
+        weir_metrics_family(m, gauges[f].name, "gauge", gauges[f].help);
         for (size_t i = 0; i < g->stage_count; i++)
             if (has_queue(&g->stages[i]))
-                line_int(m, gauges[f].name, LABELS({"stage", g->stages[i].name}),
+                weir_metrics_int(m, gauges[f].name, LABELS({"stage", g->stages[i].name}),
                          gauges[f].read(&g->stages[i], &m->samples[i]));
     }
 }
@@ -258,24 +249,24 @@ static void print_histogram(struct metrics *m, const char *bucket, const char *s
                             const char *stage, const struct weir_hist_sum *h)
 {
     for (size_t i = 0; i < sizeof bounds / sizeof bounds[0]; i++)
-        line_int(m, bucket, LABELS({"stage", stage}, {"le", bounds[i].text}),
+        weir_metrics_int(m, bucket, LABELS({"stage", stage}, {"le", bounds[i].text}),
                  (int64_t)weir_hist_count_to(h, bounds[i].ns));
-    line_int(m, bucket, LABELS({"stage", stage}, {"le", "+Inf"}), (int64_t)h->count);
-    line_real(m, sum, LABELS({"stage", stage}), (double)h->sum / (double)WEIR_NS_PER_S);
-    line_int(m, count, LABELS({"stage", stage}), (int64_t)h->count);
+    weir_metrics_int(m, bucket, LABELS({"stage", stage}, {"le", "+Inf"}), (int64_t)h->count);
+    weir_metrics_real(m, sum, LABELS({"stage", stage}), (double)h->sum / (double)WEIR_NS_PER_S);
+    weir_metrics_int(m, count, LABELS({"stage", stage}), (int64_t)h->count);
 }
 
 static void print_times(struct metrics *m)
 {
     const struct weir_graph *g = m->view->graph;
-    family(m, "weir_queue_wait_seconds", "histogram",
+    weir_metrics_family(m, "weir_queue_wait_seconds", "histogram",
            "Time in the queue, from acceptance to the handler's start.");
     for (size_t i = 0; i < g->stage_count; i++)
         if (has_queue(&g->stages[i]))
             print_histogram(m, "weir_queue_wait_seconds_bucket", "weir_queue_wait_seconds_sum",
                             "weir_queue_wait_seconds_count", g->stages[i].name,
                             &m->samples[i].ledger.wait_ns);
-    family(m, "weir_stage_service_seconds", "histogram",
+    weir_metrics_family(m, "weir_stage_service_seconds", "histogram",
            "Time from the handler's start to its end, suspended time too.");
     for (size_t i = 0; i < g->stage_count; i++)
         if (has_queue(&g->stages[i]))
@@ -287,7 +278,7 @@ static void print_times(struct metrics *m)
 static void print_vm_bytes(struct metrics *m)
 {
     const struct weir_graph *g = m->view->graph;
-    family(m, "weir_vm_bytes", "gauge", "Memory of a handler's VM, by worker.");
+    weir_metrics_family(m, "weir_vm_bytes", "gauge", "Memory of a handler's VM, by worker.");
     for (size_t i = 0; i < g->stage_count; i++) {
         for (size_t slot = 0; slot < g->slot_count && g->stages[i].kind == WEIR_STAGE_HANDLER; slot++) {
             struct weir_seat **seats = atomic_load_explicit(&g->slots[slot], memory_order_acquire);
@@ -297,7 +288,7 @@ static void print_vm_bytes(struct metrics *m)
                 continue; /* not of its pool, or it has made no VM yet */
             char worker[24];
             (void)snprintf(worker, sizeof worker, "%zu", slot); /* it fits */
-            line_int(m, "weir_vm_bytes", LABELS({"stage", g->stages[i].name}, {"worker", worker}), bytes);
+            weir_metrics_int(m, "weir_vm_bytes", LABELS({"stage", g->stages[i].name}, {"worker", worker}), bytes);
         }
     }
 }
@@ -305,14 +296,14 @@ static void print_vm_bytes(struct metrics *m)
 static void print_pools(struct metrics *m)
 {
     const struct weir_graph *g = m->view->graph;
-    family(m, "weir_pool_threads", "gauge", "Workers that take work.");
+    weir_metrics_family(m, "weir_pool_threads", "gauge", "Workers that take work.");
     for (size_t i = 0; i < g->pool_count; i++)
-        line_int(m, "weir_pool_threads", LABELS({"pool", g->pools[i].name}),
+        weir_metrics_int(m, "weir_pool_threads", LABELS({"pool", g->pools[i].name}),
                  atomic_load_explicit(&g->pools[i].live, memory_order_relaxed));
-    family(m, "weir_pool_busy_ratio", "gauge",
+    weir_metrics_family(m, "weir_pool_busy_ratio", "gauge",
            "Share of the last second in which the workers were not parked.");
     for (size_t i = 0; i < g->pool_count; i++)
-        line_real(m, "weir_pool_busy_ratio", LABELS({"pool", g->pools[i].name}), weir_view_busy(m->view, i));
+        weir_metrics_real(m, "weir_pool_busy_ratio", LABELS({"pool", g->pools[i].name}), weir_view_busy(m->view, i));
 }
 
 /* The counters of HTTP sources, as they tell them for /v1/stats. */
@@ -321,11 +312,11 @@ static void print_http_counter(struct metrics *m, json_t *const *counts, const c
     const struct weir_graph *g = m->view->graph;
     char name[64];
     (void)snprintf(name, sizeof name, "weir_http_%s_total", key); /* it fits: keys are a dozen letters */
-    family(m, name, "counter", help);
+    weir_metrics_family(m, name, "counter", help);
     for (size_t i = 0; i < g->stage_count; i++) {
         const json_t *value = json_object_get(counts[i], key);
         if (value != NULL)
-            line_int(m, name, LABELS({"stage", g->stages[i].name}), json_integer_value(value));
+            weir_metrics_int(m, name, LABELS({"stage", g->stages[i].name}), json_integer_value(value));
     }
 }
 
@@ -354,10 +345,10 @@ static void print_http(struct metrics *m)
         any = any || counts[i] != NULL;
     }
     if (any) {
-        family(m, "weir_http_connections", "gauge", "Open connections.");
+        weir_metrics_family(m, "weir_http_connections", "gauge", "Open connections.");
         for (size_t i = 0; i < g->stage_count; i++)
             if (counts[i] != NULL)
-                line_int(m, "weir_http_connections", LABELS({"stage", g->stages[i].name}),
+                weir_metrics_int(m, "weir_http_connections", LABELS({"stage", g->stages[i].name}),
                          json_integer_value(json_object_get(counts[i], "connections")));
 #define X(name, text) print_http_counter(m, counts, #name, "HTTP: " text ".");
         WEIR_HTTP_COUNT_MAP(X)
@@ -422,11 +413,11 @@ static void print_shared(struct metrics *m)
     struct weir_shared_tables *set = m->view->graph->shared;
     struct weir_shared_table *t;
     for (size_t f = 0; f < sizeof families / sizeof families[0] && weir_shared_tables_at(set, 0) != NULL; f++) {
-        family(m, families[f].name, families[f].type, families[f].help);
+        weir_metrics_family(m, families[f].name, families[f].type, families[f].help);
         for (size_t i = 0; (t = weir_shared_tables_at(set, i)) != NULL; i++) {
             struct weir_shared_figures figures;
             weir_shared_table_read(t, &figures);
-            line_int(m, families[f].name, LABELS({"table", weir_shared_table_name(t)}), (int64_t)families[f].read(&figures));
+            weir_metrics_int(m, families[f].name, LABELS({"table", weir_shared_table_name(t)}), (int64_t)families[f].read(&figures));
         }
     }
 }
@@ -536,6 +527,7 @@ void weir_metrics_print(const struct weir_view *v, struct weir_strbuf *out)
     print_times(&m);
     print_vm_bytes(&m);
     print_pools(&m);
+    weir_metrics_control(&m);
     print_http(&m);
     print_shared(&m);
     print_scripts(&m);

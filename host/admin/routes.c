@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "admin/explain.h"
 #include "admin/failures_print.h"
 #include "admin/json_out.h"
 #include "admin/metrics.h"
@@ -189,6 +190,19 @@ static void get_failures(struct weir_route_ask *ask, struct weir_route_answer *r
     weir_free(limit);
 }
 
+static void get_explain(struct weir_route_ask *ask, struct weir_route_answer *ret)
+{
+    struct weir_explain_facts facts;
+    struct weir_finding found[WEIR_FINDINGS_MAX];
+    struct weir_err err;
+    if (weir_explain_gather(ask->view, &facts, &err) < 0) {
+        weir_route_error(ret, 503, "%s", err.text);
+        return;
+    }
+    weir_explain_print(&facts, found, weir_explain(&facts, found), &ret->body);
+    weir_explain_clear(&facts);
+}
+
 static void get_graph(struct weir_route_ask *ask, struct weir_route_answer *ret)
 {
     weir_graph_print(ask->view, &ret->body);
@@ -225,6 +239,7 @@ static const struct route {
     {"/v1/stats", false, get_stats, NULL},
     {"/v1/graph", false, get_graph, NULL},
     {"/v1/failures", false, get_failures, NULL},
+    {"/v1/explain", false, get_explain, NULL},
     {"/v1/queue", false, weir_route_queue_list, NULL},
     {"/v1/queue/peek", false, weir_route_queue_peek, NULL},
     {"/v1/queue/history", false, weir_route_queue_history, NULL},

@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include "admin/build_info.h"
+#include "admin/controllers_print.h"
 #include "admin/json_out.h"
 #include "admin/view.h"
 #include "base/clock.h"
 #include "config/app.h"
+#include "controller/pressure.h"
 #include "core/graph.h"
 #include "core/metric.h"
 #include "core/pause.h"
@@ -96,6 +98,8 @@ static void print_recent(struct weir_json_out *j, const struct weir_view *v, str
     weir_json_real(j, "failed", f->failed);
     weir_json_real(j, "expired", f->expired);
     weir_json_real(j, "dropped", f->dropped);
+    weir_json_real(j, "workers", f->workers);
+    weir_json_real(j, "collecting", f->collected);
     weir_json_open(j, "wait_us", '{');
     weir_json_uint(j, "p50", f->wait_p50_ns / WEIR_NS_PER_US);
     weir_json_uint(j, "p99", f->wait_p99_ns / WEIR_NS_PER_US);
@@ -143,6 +147,7 @@ static void print_stage(struct weir_json_out *j, const struct weir_view *v, stru
     weir_json_uint(j, "vm_bytes", sample.vm_bytes);
     weir_json_int(j, "stalls", sample.stalls);
     print_recent(j, v, s, &sample);
+    weir_print_stage_controllers(j, v, s);
     if (s->kind == WEIR_STAGE_SOURCE)
         print_source(j, v, s);
     weir_json_close(j, '}');
@@ -159,8 +164,40 @@ static void print_pools(struct weir_json_out *j, const struct weir_view *v)
         weir_json_uint(j, "max", p->max);
         weir_json_bool(j, "blocking", p->blocking);
         weir_json_real(j, "busy", weir_view_busy(v, i));
+        if (v->rt != NULL)
+            weir_json_real(j, "cpu", weir_recent_read_pool(weir_runtime_recent(v->rt), p)->cpu);
+        weir_print_pool_controller(j, v, p);
         weir_json_close(j, '}');
     }
+    weir_json_close(j, '}');
+}
+
+/* A pressure that is not known is left out. */
+static void print_overload(struct weir_json_out *j, const struct weir_view *v)
+{
+    const struct weir_pressure *p = v->rt == NULL ? NULL : weir_runtime_pressure(v->rt);
+    struct weir_pressure_view o;
+    if (p == NULL)
+        return;
+    weir_pressure_look(p, &o);
+    weir_json_open(j, "overload", '{');
+    weir_json_open(j, "pressure", '{');
+    for (int r = 0; r < WEIR_RESOURCE_COUNT; r++) {
+        if (isnan(o.pressure[r]))
+            continue;
+        weir_json_open(j, weir_resource_text((enum weir_resource)r), '{');
+        weir_json_real(j, "pressure", o.pressure[r]);
+        weir_json_real(j, "used", o.used[r]);
+        weir_json_real(j, "limit", o.limit[r]);
+        if (r == WEIR_RESOURCE_MEMORY)
+            weir_json_string(j, "of", o.of_memory);
+        weir_json_close(j, '}');
+    }
+    weir_json_close(j, '}');
+    weir_json_open(j, "actions", '{');
+    for (int a = 0; a < WEIR_RELIEF_COUNT; a++)
+        weir_json_uint(j, weir_relief_text((enum weir_relief_action)a), o.state->level[a]);
+    weir_json_close(j, '}');
     weir_json_close(j, '}');
 }
 
@@ -239,6 +276,7 @@ void weir_stats_print(const struct weir_view *v, const char *only, struct weir_s
     weir_json_real(&j, "uptime_s",
                    v->rt == NULL ? 0 : (double)weir_runtime_uptime_ns(v->rt) / (double)WEIR_NS_PER_S);
     print_pools(&j, v);
+    print_overload(&j, v);
     weir_json_open(&j, "stages", '{');
     for (size_t i = 0; i < v->graph->stage_count; i++)
         if (only == NULL || strcmp(only, v->graph->stages[i].name) == 0)

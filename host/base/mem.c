@@ -1,5 +1,6 @@
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -111,4 +112,11 @@ char *weir_asprintf(const char *fmt, ...)
     vsnprintf(text, (size_t)need + 1, fmt, ap);
     va_end(ap);
     return text;
+}
+
+void weir_mem_trim(void)
+{
+#ifdef __GLIBC__
+    (void)malloc_trim(0); /* whether there was anything to give back */
+#endif
 }

@@ -21,5 +21,7 @@ void weir_mem_fail_after(long n);
 
 /* Test builds: blocks allocated and not yet freed, of all threads; else 0. */
 long weir_mem_live(void);
+/* Gives what is free, but not yet the system's, back to it. May take long; other threads' allocations may wait. Any thread. */
+void weir_mem_trim(void);
 
 #endif

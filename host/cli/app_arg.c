@@ -13,6 +13,7 @@
 #include "cli/command.h"
 #include "config/address.h"
 #include "config/app.h"
+#include "config/conf.h"
 #include "config/types.h"
 #include "controller/controller.h"
 #include "core/watchdog.h"
@@ -138,7 +139,8 @@ static int load(const struct weir_app_arg *a, const char *path, bool is_lua,
     const struct weir_app_types types = {.types = all,
                                          .count = count,
                                          .controllers = controllers,
-                                         .controller_count = weir_controller_app_types(controllers, WEIR_CONTROLLERS_MAX)};
+                                         .controller_count = weir_controller_app_types(controllers, WEIR_CONTROLLERS_MAX),
+                                         .script = &weir_controller_script};
     int rc = is_lua ? parse_lua_app(a, path, &types, report, ret, reterr)
                     : weir_app_load(path, a->sets, a->set_count, &types, report, ret, reterr);
     weir_free(all);
@@ -164,17 +166,69 @@ static bool was_checked(const struct weir_app *app, size_t stage)
     return false;
 }
 
+/* The scripts that a source asks; what is wrong with one of them goes to stderr. */
+static size_t check_source(const struct weir_app *app, const struct weir_app_stage *s, const struct weir_registry *registry)
+{
+    static const char *const options[] = {"class", "on_reject"};
+    size_t problems = 0;
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        const char *file = weir_conf_option_string(weir_conf_option_map(s->options, options[i]), "script");
+        struct weir_source_script_maker maker;
+        struct weir_err err;
+        if (file == NULL || registry->scripts.load == NULL)
+            continue;
+        if (registry->scripts.load(file, app->folder, &maker, &err) == WEIR_OK) {
+            maker.destroy(maker.self);
+            continue;
+        }
+        (void)fprintf(stderr, "%s\n", err.text); /* where would a failure of stderr be told? */
+        problems++;
+    }
+    return problems;
+}
+
 static size_t check_each(const struct weir_app *app, const struct weir_registry *registry)
 {
     size_t problems = 0;
     for (size_t i = 0; i < app->stage_count; i++) {
         const struct weir_app_stage *s = &app->stages[i];
         struct weir_err err;
+        if (s->kind == WEIR_APP_SOURCE && s->options != NULL)
+            problems += check_source(app, s, registry);
         if (s->kind != WEIR_APP_HANDLER || s->script_unknown || was_checked(app, i) ||
             registry->handlers.check(app, s, &err) == WEIR_OK)
             continue;
         (void)fprintf(stderr, "%s\n", err.text); /* where would a failure of stderr be told? */
         problems++;
+    }
+    return problems;
+}
+
+static size_t check_controller(const struct weir_app *app, const struct weir_app_controller *c, enum weir_knob knob,
+                               const struct weir_registry *registry)
+{
+    const struct weir_controller_type *type;
+    struct weir_err err;
+    if (c->script == NULL || registry->controllers.load == NULL)
+        return 0;
+    if (registry->controllers.load(app, c, knob, &type, &err) == WEIR_OK) {
+        type->release(type);
+        return 0;
+    }
+    (void)fprintf(stderr, "%s\n", err.text); /* as above */
+    return 1;
+}
+
+static size_t check_controllers(const struct weir_app *app, const struct weir_registry *registry)
+{
+    size_t problems = 0;
+    for (size_t i = 0; i < app->pool_count; i++)
+        problems += check_controller(app, &app->pools[i].controller, WEIR_KNOB_THREADS, registry);
+    for (size_t i = 0; i < app->stage_count; i++) {
+        const struct weir_app_stage *s = &app->stages[i];
+        problems += check_controller(app, &s->batch, WEIR_KNOB_BATCH, registry);
+        for (size_t a = 0; a < s->admission_count; a++)
+            problems += check_controller(app, &s->admission[a], WEIR_KNOB_ADMISSION, registry);
     }
     return problems;
 }
@@ -197,7 +251,7 @@ int weir_app_arg_check_scripts(const struct weir_app *app, const struct weir_reg
     if (rc < 0)
         return rc;
     weir_watchdog_add(dog, &watch, "main", NULL);
-    *problems = check_each(app, registry);
+    *problems = check_each(app, registry) + check_controllers(app, registry);
     weir_watchdog_remove(&watch);
     weir_watchdog_stop(dog);
     return WEIR_OK;

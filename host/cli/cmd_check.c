@@ -12,6 +12,8 @@
 #include "cli/table.h"
 #include "config/app.h"
 #include "config/app_calls.h"
+#include "config/conf.h"
+#include "core/source_script.h"
 #include "loader/registry.h"
 
 enum { SET };
@@ -25,13 +27,27 @@ struct totals {
     size_t scripts, vm_bytes, queue_bytes, shared_bytes;
 };
 
+/* The scripts that it asks (core/source_script.h). */
+static void add_source(const struct weir_app *app, const struct weir_app_stage *s, struct totals *t)
+{
+    static const char *const names[] = {"class", "on_reject"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (weir_conf_option_string(weir_conf_option_map(s->options, names[i]), "script") == NULL)
+            continue;
+        t->scripts++;
+        t->vm_bytes += WEIR_SOURCE_SCRIPT_MEMORY * (size_t)app->pools[s->pool_index].max;
+    }
+}
+
 static struct totals add_up(const struct weir_app *app)
 {
     struct totals t = {0, 0, 0, 0};
     for (size_t i = 0; i < app->stage_count; i++) {
         const struct weir_app_stage *s = &app->stages[i];
-        if (s->kind == WEIR_APP_SOURCE)
+        if (s->kind == WEIR_APP_SOURCE) {
+            add_source(app, s, &t);
             continue;
+        }
         t.queue_bytes += s->bytes;
         if (s->kind != WEIR_APP_HANDLER)
             continue;

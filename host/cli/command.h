@@ -65,7 +65,7 @@ void weir_cli_help(const struct weir_cli_command *c);
 /* Writes out stdout and says so if that failed (a full disk); the exit code then, else `code`. */
 int weir_cli_finish(int code);
 
-extern const struct weir_cli_command weir_cmd_run, weir_cmd_check, weir_cmd_graph, weir_cmd_stats, weir_cmd_failures,
+extern const struct weir_cli_command weir_cmd_run, weir_cmd_check, weir_cmd_graph, weir_cmd_stats, weir_cmd_explain, weir_cmd_failures,
     weir_cmd_version, weir_cmd_test, weir_cmd_new, weir_cmd_queue, weir_cmd_tap, weir_cmd_top, weir_cmd_set, weir_cmd_freeze,
     weir_cmd_unfreeze, weir_cmd_events;
 

@@ -27,7 +27,7 @@
 #include "lua/test_run.h"
 
 static const struct weir_cli_command *const commands[] = {
-    &weir_cmd_run, &weir_cmd_check, &weir_cmd_graph, &weir_cmd_stats, &weir_cmd_failures,
+    &weir_cmd_run, &weir_cmd_check, &weir_cmd_graph, &weir_cmd_stats, &weir_cmd_explain, &weir_cmd_failures,
     &weir_cmd_top, &weir_cmd_queue, &weir_cmd_tap, &weir_cmd_set, &weir_cmd_freeze, &weir_cmd_unfreeze, &weir_cmd_events,
     &weir_cmd_test, &weir_cmd_new, &weir_cmd_version,
 };
@@ -42,12 +42,15 @@ struct script {
     char *file;
 };
 
-/* The script's path as users would type it from here. */
+/* A file's path as users would type it from here. */
+static char *path_of(const struct weir_app *app, const char *file)
+{
+    return file[0] == '/' || strcmp(app->folder, ".") == 0 ? weir_strdup(file) : weir_asprintf("%s/%s", app->folder, file);
+}
+
 static char *script_path(const struct weir_app *app, const struct weir_app_stage *stage)
 {
-    if (stage->what[0] == '/' || strcmp(app->folder, ".") == 0)
-        return weir_strdup(stage->what);
-    return weir_asprintf("%s/%s", app->folder, stage->what);
+    return path_of(app, stage->what);
 }
 
 static struct weir_lua_options lua_options(const struct weir_app *app, const struct weir_app_stage *stage,
@@ -123,6 +126,20 @@ static int find_calls(const struct weir_app *app, const struct weir_app_stage *s
         return weir_err_set(reterr, WEIR_E_NOMEM, "stage '%s': out of memory", stage->name);
     struct weir_lua_options options = lua_options(app, stage, file);
     int rc = weir_lua_calls(&options, found, arg, reterr);
+    weir_free(file);
+    return rc;
+}
+
+/* --- controllers: likewise --- */
+
+static int load_controller(const struct weir_app *app, const struct weir_app_controller *from, enum weir_knob knob,
+                           const struct weir_controller_type **ret, struct weir_err *reterr)
+{
+    char *file = path_of(app, from->script);
+    if (file == NULL)
+        return weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", from->script);
+    const struct weir_lua_options options = {.file = file, .folder = app->folder, .config = from->config, .app = app};
+    int rc = weir_lua_controller_load(&options, knob, from->name, ret, reterr);
     weir_free(file);
     return rc;
 }
@@ -243,6 +260,8 @@ int main(int argc, char **argv)
         .sinks = sinks,
         .sink_count = sizeof sinks / sizeof sinks[0],
         .handlers = {.load = load_script, .check = check_script, .calls = find_calls},
+        .scripts = {.load = weir_lua_source_script_load},
+        .controllers = {.load = load_controller},
         .test = run_tests,
     };
     if (argc < 2) {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/figures.h"
+#include "cli/overload_draw.h"
 #include "cli/table.h"
 
 static const json_t *at(const json_t *object, const char *first, const char *second)
@@ -86,6 +87,8 @@ void weir_stats_draw(const json_t *stats, struct weir_strbuf *out)
     json_t *stage;
     draw_head(stats, out);
     draw_pools(stats, out);
+    if (weir_overload_draw(stats, out))
+        weir_strbuf_addc(out, '\n');
     weir_strbuf_addc(out, '\n');
     weir_table_init(&table, titles);
     json_object_foreach(json_object_get(stats, "stages"), name, stage)

@@ -90,7 +90,8 @@ static int load(const struct tables *t, const struct weir_test_host_source *sour
     const struct weir_app_types types = {.types = t->types,
                                          .count = t->registry.source_count + t->registry.sink_count,
                                          .controllers = controllers,
-                                         .controller_count = weir_controller_app_types(controllers, WEIR_CONTROLLERS_MAX)};
+                                         .controller_count = weir_controller_app_types(controllers, WEIR_CONTROLLERS_MAX),
+                                         .script = &weir_controller_script};
     if (source->path != NULL)
         return weir_app_load(source->path, sets, source->set_count, &types, report, ret, reterr);
     return weir_app_parse(source->text, source->len, source->name, source->folder, sets, source->set_count, &types, report, ret,

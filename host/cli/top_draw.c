@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "cli/figures.h"
+#include "cli/overload_draw.h"
 #include "cli/spark.h"
 
 enum { ROW_MAX = 512, CELL = 16 };
@@ -248,7 +249,9 @@ void weir_top_draw(const json_t *stats, const struct weir_top_view *v, struct we
     }
     size_t n = choose_rows(stats, v, rows, count), room = v->height == 0 ? n : v->height > 4 ? v->height - 4 : 0;
     draw_head(stats, v, out);
-    weir_strbuf_addc(out, '\n');
+    size_t from = out->len;
+    (void)weir_overload_draw(stats, out); /* as a rule there is nothing to tell, and the line parts head and table */
+    end_line(out, from, v->width);
     draw_titles(v, out);
     for (size_t i = 0; i < n && i < room; i++)
         draw_row(stats, &rows[v->reverse ? n - 1 - i : i], v, out);

@@ -16,7 +16,8 @@
 #include "config/yaml_doc.h"
 
 const char *const weir_app_top_keys[] = {"weir",     "name",   "classes", "drain", "pools",
-                                         "defaults", "stages", "admin",   "shared", NULL};
+                                         "defaults", "stages", "admin",   "shared",
+                                         "overload", NULL};
 
 /* --- Top-level keys --- */
 
@@ -73,7 +74,7 @@ static void read_classes(struct weir_app_build *b, const struct weir_conf *c)
     if (c != NULL && (weir_conf_kind(c) != WEIR_CONF_LIST || count == 0 || count > WEIR_APP_MAX_CLASSES)) {
         weir_schema_expected(&b->schema, c, "classes", "a list of 1 to 16 names, the highest first");
     } else if (c != NULL) {
-        const char **names = weir_arena_alloc(b->schema.arena, count, sizeof *names);
+        const char **names = weir_arena_alloc(b->schema.arena, count + 1, sizeof *names); /* NULL-terminated */
         size_t kept = 0;
         for (size_t i = 0; names != NULL && i < count; i++) {
             const struct weir_conf *one = weir_conf_at(c, i);
@@ -86,6 +87,8 @@ static void read_classes(struct weir_app_build *b, const struct weir_conf *c)
                                         names[k]);
             kept++;
         }
+        if (names != NULL)
+            names[kept] = NULL;
         if (kept > 0) {
             app->classes = names;
             app->class_count = kept;
@@ -96,6 +99,7 @@ static void read_classes(struct weir_app_build *b, const struct weir_conf *c)
         if (strcmp(app->classes[i], "normal") == 0)
             app->default_class = i;
     app->default_class_name = app->classes[app->default_class];
+    b->schema.classes = app->classes;
 }
 
 static void read_admin(struct weir_app_build *b, const struct weir_conf *c)
@@ -147,6 +151,7 @@ void weir_app_build(struct weir_app_build *b, const struct weir_conf *root)
                              &b->app->drain_ns);
     weir_app_build_pools(b, weir_conf_get(root, "pools"));
     weir_app_build_shared(b, weir_conf_get(root, "shared"));
+    weir_app_build_overload(b, weir_conf_get(root, "overload"));
     weir_app_read_defaults(b, weir_conf_get(root, "defaults"));
     if (weir_conf_get(root, "stages") == NULL)
         weir_problems_error(b->schema.problems, weir_conf_mark(root), "'stages' is missing");

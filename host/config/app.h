@@ -18,6 +18,8 @@ struct weir_conf; /* config/conf.h: a YAML subtree, for `config:` given to handl
 /* What moves a knob: a type and its checked settings. */
 struct weir_app_controller {
     const char *name; /* NULL: nothing moves it */
+    const char *script; /* the application's own: a file, relative to the folder; `name` is its name then. NULL: it is one of the host's */
+    const struct weir_conf *config; /* `config:`, for a script; NULL: none */
     const struct weir_conf *options; /* of that type, complete (config/types.h) */
     struct weir_app_mark at;
 };
@@ -72,6 +74,8 @@ struct weir_app_stage {
     const char *order_by; /* NULL or "none": none; "key", "source", else the name of a field */
     unsigned batch_min, batch_max;
     struct weir_app_controller batch; /* of a range that the file gives */
+    struct weir_app_controller *admission; /* of its gate, in the file's order; none: it has no gate */
+    size_t admission_count;
     unsigned concurrency;
     uint64_t slice_ns, stall_ns, cpu_ns, wall_ns;
     size_t memory;     /* per VM */
@@ -104,6 +108,15 @@ struct weir_app_shared {
     struct weir_app_mark at;
 };
 
+/* `overload:`, what the process may use and what is done about it (controller/overload.h). */
+struct weir_app_overload {
+    bool off;
+    double limit[WEIR_RESOURCE_COUNT]; /* bytes, descriptors, seconds; 0: what the system allows */
+    double at[WEIR_RESOURCE_COUNT][WEIR_RELIEF_COUNT]; /* share of the limit from which on something is done; INFINITY: never */
+    double hysteresis;
+    uint64_t every_ns, hold_ns;
+};
+
 struct weir_app {
     const char *name;
     const char *file;   /* path of the YAML file, for messages */
@@ -118,6 +131,7 @@ struct weir_app {
     size_t stage_count;
     uint64_t drain_ns; /* how long a stop may take: `drain: 30s` */
     struct weir_app_admin admin;
+    struct weir_app_overload overload;
     struct weir_app_shared *shared; /* in the order of the file */
     size_t shared_count;
     struct weir_app_shared shared_any; /* `"*"`: what every other name gets; name NULL: there are no others */

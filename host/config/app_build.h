@@ -41,6 +41,9 @@ size_t weir_app_find_pool(const struct weir_app *app, const char *name);
 /* `shared:` (app_shared.c). */
 void weir_app_build_shared(struct weir_app_build *b, const struct weir_conf *shared);
 
+/* `overload:` (app_overload.c). */
+void weir_app_build_overload(struct weir_app_build *b, const struct weir_conf *c);
+
 /* The stages' kinds, names and settings (app_stage.c). */
 void weir_app_build_stages(struct weir_app_build *b, const struct weir_conf *stages);
 size_t weir_app_find_stage(const struct weir_app *app, const char *name);
@@ -58,8 +61,8 @@ void weir_app_read_defaults(struct weir_app_build *b, const struct weir_conf *c)
 /* What moves a knob (app_controller.c). `c` NULL: `fallback`, with ret->at as its place. */
 void weir_app_read_controller(struct weir_app_build *b, const struct weir_conf *c, enum weir_knob knob, const char *fallback,
                               struct weir_app_controller *ret);
-/* Accepted, checked for its shape, and without effect in this version (app_later.c). */
-void weir_app_check_admission(struct weir_app_build *b, const struct weir_conf *c);
+/* A stage's `admission:`, one or a list (app_controller.c). */
+void weir_app_read_admission(struct weir_app_build *b, const struct weir_conf *c, struct weir_app_stage *st);
 /* "reject", …, {route: STAGE}: the word or the map. Whether `ret` was written. */
 bool weir_app_read_overflow(struct weir_app_build *b, const struct weir_conf *c,
                             struct weir_app_overflow *ret);

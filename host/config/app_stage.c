@@ -222,7 +222,7 @@ static void read_settings(struct reading *r)
     weir_app_read_concurrency(b, get(r, "concurrency"), st);
     weir_app_read_limits(b, get(r, "limits"), st);
     weir_app_read_libs(b, get(r, "libs"), st);
-    weir_app_check_admission(b, get(r, "admission"));
+    weir_app_read_admission(b, get(r, "admission"), st);
     if ((c = get(r, "config")) != NULL && weir_conf_kind(c) != WEIR_CONF_NIL)
         st->config = c;
     if ((c = get(r, "state")) != NULL && !is_option(r->type, "state") &&

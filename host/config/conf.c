@@ -196,6 +196,17 @@ const struct weir_conf *weir_conf_option_map(const struct weir_conf *options, co
     return weir_conf_kind(c) == WEIR_CONF_MAP ? c : NULL;
 }
 
+bool weir_conf_option_class(const struct weir_conf *options, const char *name, uint8_t *ret)
+{
+    const struct weir_conf *c = weir_conf_get(options, name);
+    if (weir_conf_kind(c) == WEIR_CONF_MAP)
+        c = weir_conf_get(c, "class");
+    if (weir_conf_kind(c) != WEIR_CONF_INT)
+        return false;
+    *ret = (uint8_t)c->u.integer;
+    return true;
+}
+
 const struct weir_conf *weir_conf_option_any(const struct weir_conf *options, const char *name)
 {
     return weir_conf_get(options, name);

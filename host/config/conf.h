@@ -67,6 +67,8 @@ size_t weir_conf_option_list_size(const struct weir_conf *options, const char *n
 const char *weir_conf_option_list_at(const struct weir_conf *options, const char *name, size_t i);
 /* A MAP: options again, for the readers here; NULL: none. */
 const struct weir_conf *weir_conf_option_map(const struct weir_conf *options, const char *name);
+/* CLASS, or MAP with an option `class` that is one: whether it was written, and which class. */
+bool weir_conf_option_class(const struct weir_conf *options, const char *name, uint8_t *ret);
 /* ANY: NULL: none was written. */
 const struct weir_conf *weir_conf_option_any(const struct weir_conf *options, const char *name);
 /* MAPS: how many, and the i-th, from 0; NULL beyond the end. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "config/address.h"
+#include "config/network.h"
 #include "config/scalar.h"
 #include "config/schema.h"
 
@@ -180,6 +181,7 @@ static struct weir_conf *read_path(struct weir_schema *s, const struct weir_conf
 
 static struct weir_conf *read_options(struct weir_schema *s, const struct weir_conf *map, const char *where,
                                       const struct weir_option *options, size_t count);
+static struct weir_conf *read_any(struct weir_schema *s, const struct weir_conf *c);
 
 static struct weir_conf *read_map(struct weir_schema *s, const struct weir_conf *c,
                                   const struct weir_option *o)
@@ -189,6 +191,13 @@ static struct weir_conf *read_map(struct weir_schema *s, const struct weir_conf 
         const struct weir_conf *none = weir_conf_new(s->arena, WEIR_CONF_MAP, c->at);
         bool wanted = c->u.boolean && none != NULL;
         return wanted ? read_options(s, none, o->name, o->options, o->option_count) : NULL;
+    }
+    if (o->or_option != NULL && weir_conf_kind(c) != WEIR_CONF_MAP && weir_conf_kind(c) != WEIR_CONF_NIL) {
+        struct weir_conf *one = weir_conf_new(s->arena, WEIR_CONF_MAP, c->at);
+        if (one != NULL)
+            weir_conf_add(s->arena, one, o->or_option, c->at, read_any(s, c));
+        snprintf(where, sizeof where, "'%.64s'", o->name);
+        return one != NULL ? read_options(s, one, where, o->options, o->option_count) : NULL;
     }
     const char **known = weir_arena_alloc(s->arena, o->option_count + 1, sizeof *known);
     for (size_t i = 0; known != NULL && i < o->option_count; i++)
@@ -216,6 +225,58 @@ static struct weir_conf *read_maps(struct weir_schema *s, const struct weir_conf
         weir_problems_error(s->problems, c->at, "'%s': the list is too %s", o->name,
                             count < lower(o) ? "short" : "long");
         ok = false;
+    }
+    return ok ? out : NULL;
+}
+
+static bool check_network(struct weir_schema *s, struct weir_app_mark at, const char *label, const char *text)
+{
+    struct weir_network network;
+    struct weir_err err;
+    if (weir_network_parse(text, &network, &err) == WEIR_OK)
+        return true;
+    weir_problems_error(s->problems, at, "'%s': %s", label, err.text);
+    return false;
+}
+
+static struct weir_conf *read_networks(struct weir_schema *s, const struct weir_conf *c, const struct weir_option *o)
+{
+    struct weir_conf *texts = read_strings(s, c, o);
+    bool ok = texts != NULL;
+    for (size_t i = 0; i < weir_conf_size(texts); i++)
+        ok &= check_network(s, weir_conf_mark(weir_conf_at(texts, i)), o->name, weir_conf_text(weir_conf_at(texts, i)));
+    return ok ? texts : NULL;
+}
+
+static struct weir_conf *read_class(struct weir_schema *s, const struct weir_conf *c, const char *label)
+{
+    static const char *const only[] = {"normal", NULL};
+    size_t index;
+    return weir_schema_word(s, c, label, s->classes != NULL ? s->classes : only, &index) ? new_int(s, c, (int64_t)index)
+                                                                                         : NULL;
+}
+
+/* {"10.0.0.0/8": bulk}, as a list of {network: "10.0.0.0/8", class: 2} */
+static struct weir_conf *read_network_classes(struct weir_schema *s, const struct weir_conf *c, const struct weir_option *o)
+{
+    size_t count = weir_conf_size(c);
+    bool ok = true;
+    if (weir_conf_kind(c) != WEIR_CONF_MAP || count < lower(o) || count > upper(o)) {
+        weir_schema_expected(s, c, o->name, "a map of networks to classes, such as {\"10.0.0.0/8\": normal}");
+        return NULL;
+    }
+    struct weir_conf *out = weir_conf_new(s->arena, WEIR_CONF_LIST, c->at);
+    for (size_t i = 0; i < count && out != NULL; i++) {
+        const char *network = weir_conf_key(c, i);
+        struct weir_app_mark at = weir_conf_key_mark(c, i);
+        struct weir_conf *class = read_class(s, weir_conf_at(c, i), network);
+        struct weir_conf *one = weir_conf_new(s->arena, WEIR_CONF_MAP, at);
+        ok &= check_network(s, at, o->name, network) && class != NULL && one != NULL;
+        if (!ok)
+            continue;
+        weir_conf_add(s->arena, one, "network", at, weir_conf_new_string(s->arena, network, strlen(network), at));
+        weir_conf_add(s->arena, one, "class", class->at, class);
+        weir_conf_add(s->arena, out, NULL, at, one);
     }
     return ok ? out : NULL;
 }
@@ -258,6 +319,12 @@ struct weir_conf *weir_schema_option(struct weir_schema *s, const struct weir_co
         return read_map(s, c, o);
     case WEIR_OPTION_MAPS:
         return read_maps(s, c, o);
+    case WEIR_OPTION_CLASS:
+        return read_class(s, c, o->name);
+    case WEIR_OPTION_NETWORKS:
+        return read_networks(s, c, o);
+    case WEIR_OPTION_NETWORK_CLASSES:
+        return read_network_classes(s, c, o);
     case WEIR_OPTION_ANY:
         return read_any(s, c);
     }

@@ -18,6 +18,7 @@ struct weir_schema {
     struct weir_arena *arena;
     struct weir_problems *problems;
     const char *folder; /* what paths are relative to; NULL: the current one */
+    const char *const *classes; /* NULL-terminated, the highest first; NULL: not known yet */
 };
 
 /* Reports that `c` is not what was expected; says what it is instead. Silent when `c` is bad already. */

@@ -38,6 +38,9 @@ enum weir_option_type {
     WEIR_OPTION_MAP,      /* a map with `options` of its own; read with weir_conf_option_map, then as
                              options */
     WEIR_OPTION_MAPS,     /* a list of such maps, or one; min, max: how many */
+    WEIR_OPTION_CLASS,    /* one of the application's `classes:`; read with weir_conf_option_int: its index */
+    WEIR_OPTION_NETWORKS, /* a list of networks, or one (config/network.h); read as STRINGS */
+    WEIR_OPTION_NETWORK_CLASSES, /* a map of networks to classes; min, max: how many. Read as MAPS of {network, class} */
     WEIR_OPTION_ANY,      /* any YAML value, as it is; read with weir_conf_option_any. No fallback */
 };
 
@@ -52,6 +55,7 @@ struct weir_option {
     const struct weir_option *options; /* MAP, MAPS */
     size_t option_count;
     bool or_true;             /* MAP: `true` stands for an empty one, `false` for none */
+    const char *or_option;    /* MAP: what is no map stands for one with just this option. NULL: it is a mistake */
     const char *text;         /* one line for the manual */
 };
 
@@ -85,6 +89,7 @@ struct weir_app_types {
     size_t count;
     const struct weir_app_controller_type *controllers;
     size_t controller_count;
+    const struct weir_app_controller_type *script; /* what {script: FILE} takes beside `config`; NULL: there are no scripts */
 };
 
 /* The type of that kind and name; NULL: none. `types` may be NULL. */

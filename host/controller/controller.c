@@ -3,6 +3,24 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/gate.h"
+
+static _Thread_local struct weir_err failure; /* code WEIR_OK: none */
+
+void weir_controller_failed(const struct weir_err *why)
+{
+    failure = *why;
+}
+
+bool weir_controller_take_failure(struct weir_err *ret)
+{
+    if (failure.code == WEIR_OK)
+        return false;
+    *ret = failure;
+    failure.code = WEIR_OK;
+    return true;
+}
+
 const struct weir_controller_type *weir_controller_find(enum weir_knob knob, const char *name)
 {
     for (size_t i = 0; i < weir_controller_type_count; i++)
@@ -14,8 +32,10 @@ const struct weir_controller_type *weir_controller_find(enum weir_knob knob, con
 void weir_setpoint_init(struct weir_setpoint *s)
 {
     *s = (struct weir_setpoint){.threads = 1, .batch = 1, .burst = 1, .limit = INFINITY, .shed_after_s = INFINITY};
-    for (size_t i = 0; i < WEIR_CLASSES_MAX; i++)
+    for (size_t i = 0; i < WEIR_CLASSES_MAX; i++) {
         s->rate[i] = INFINITY;
+        s->share[i] = weir_gate_usual_share(i);
+    }
 }
 
 static double setting(const struct weir_option *o, const struct weir_conf *options)

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/err.h"
 #include "config/conf.h"
 #include "config/types.h"
 #include "core/lane.h"
@@ -41,6 +42,7 @@ struct weir_sample {
     double idle_s[WEIR_SAMPLE_WORKERS]; /* how long each of its parked workers has been so, longest first */
     size_t idle_count;
     double batch, batch_min, batch_max;
+    bool takes_batches;          /* the handler gets whole batches: service_s is the time of one, then */
     bool can_grow;               /* a controller sizes the pool, and it has fewer workers than it may have */
     size_t class_count;          /* of a stage with a gate, else 0; [0] is the highest class. All percentiles: the one that the controller's setting
                                     `percentile` says, the 90th without one */
@@ -53,7 +55,8 @@ struct weir_setpoint {
     double batch;                /* BATCH; likewise */
     double rate[WEIR_CLASSES_MAX]; /* ADMISSION: events per second of each class; INFINITY: any */
     double burst;                /* …: events of a class that may come at once, at least 1 */
-    double limit;                /* …: events queued and running; lower classes are refused before it is reached. INFINITY: none */
+    double limit;                /* …: events queued and running. INFINITY: none */
+    double share[WEIR_CLASSES_MAX]; /* …: what of the limit is for a class and those above it, 0..1: lower ones are refused before it is reached */
     double shed_after_s;         /* …: an event that waited for longer is dropped when its turn comes. INFINITY: none */
     bool overloaded;             /* …: a queue with `order: adaptive` gives the newest first */
 };
@@ -71,11 +74,25 @@ struct weir_controller_type {
     /* Decides: `at` holds the present setpoint and gets the new one. The rule that decided, a static string; NULL: none did, `at` is as it
      * was. Deterministic. */
     const char *(*step)(const double *settings, void *state, const struct weir_sample *sample, struct weir_setpoint *at);
+    /* What has more than bytes for its state (a script): after the state was zeroed, and before it is zeroed again or freed. `open` fails with
+     * a text. NULL: nothing to do. */
+    int (*open)(const struct weir_controller_type *type, void *state, struct weir_err *reterr);
+    void (*close)(void *state);
+    /* A type that is one unit's own: the unit ends. NULL: it is constant. */
+    void (*release)(const struct weir_controller_type *type);
 };
+
+/* For a step that can't go on: says why, and returns NULL. The thread keeps it until weir_controller_take_failure. */
+void weir_controller_failed(const struct weir_err *why);
+/* Whether the last step said so since the last call, and what. */
+bool weir_controller_take_failure(struct weir_err *ret);
 
 /* All of them. */
 extern const struct weir_controller_type *const weir_controller_types[];
 extern const size_t weir_controller_type_count;
+/* What {script: FILE} takes beside its file and config: a script is stepped each `interval`, by any knob. */
+extern const struct weir_app_controller_type weir_controller_script;
+enum { WEIR_SCRIPT_INTERVAL }; /* in its settings */
 /* The one of that name and knob; NULL: none. */
 const struct weir_controller_type *weir_controller_find(enum weir_knob knob, const char *name);
 

@@ -135,8 +135,13 @@ static int find(const struct weir_loop *l, const char *path, struct parts *parts
         rc = find_stage(l, parts->text[1], &ret->stage, reterr);
         return rc < 0 ? rc : find_setting(l, parts, 3, path, ret, reterr);
     }
+    if (of_stage && strcmp(knob, "admission") == 0) {
+        ret->knob = WEIR_KNOB_ADMISSION;
+        rc = find_stage(l, parts->text[1], &ret->stage, reterr);
+        return rc < 0 ? rc : find_setting(l, parts, 3, path, ret, reterr);
+    }
     return weir_err_set(reterr, WEIR_E_NOTFOUND,
-                        "'%.120s' can't be changed while the host runs: expected stages.NAME.batch, "
+                        "'%.120s' can't be changed while the host runs: expected stages.NAME.batch, stages.NAME.admission.SETTING, "
                         "pools.NAME.threads or pools.NAME.controller.SETTING",
                         path);
 }
@@ -231,12 +236,17 @@ static void tell(struct weir_loop *l, enum weir_journal_kind kind, const char *p
     e->to = to;
 }
 
-/* Its knob is let go of, and stays where it is. */
+/* Its knob is let go of. */
 static void switch_unit(struct weir_loop *l, struct weir_unit *u, bool on, uint64_t now_ns)
 {
     u->off = !on;
+    if (on) {
+        weir_loop_restart(l, u, now_ns);
+        return;
+    }
     weir_setpoint_init(&u->at);
-    weir_unit_reset(u, l->readings, now_ns);
+    if (u->type->knob == WEIR_KNOB_ADMISSION) /* what it held back is let go; other knobs stay where they are */
+        weir_loop_apply_admission(l, u->stage, now_ns);
 }
 
 static int set_setting(struct weir_loop *l, const struct place *p, const char *path, const char *value, uint64_t now_ns,
@@ -265,6 +275,7 @@ static int set_setting(struct weir_loop *l, const struct place *p, const char *p
             return rc;
         tell(l, WEIR_JOURNAL_SET, path, u->type->name, u->settings[i], v);
         u->settings[i] = v;
+        weir_unit_set_percentile(u);
         return WEIR_OK;
     }
     return no_such(reterr, "setting", p->setting, &near);
@@ -302,7 +313,7 @@ int weir_loop_set(struct weir_loop *l, const char *path, const char *value, uint
         return rc;
     if (p.unit != NULL)
         return set_setting(l, &p, path, value, now_ns, reterr);
-    if (strcmp(parts.text[2], knob_words[p.knob]) != 0)
+    if (strcmp(parts.text[2], knob_words[p.knob]) != 0 || p.knob == WEIR_KNOB_ADMISSION)
         return weir_err_set(reterr, WEIR_E_INVAL, "%s: expected a setting behind it, as %s.target", path, path);
     return p.stage != NULL ? set_batch(l, p.stage, path, value, reterr) : set_threads(l, p.pool, path, value, reterr);
 }
@@ -324,7 +335,7 @@ int weir_loop_freeze(struct weir_loop *l, const char *path, bool frozen, uint64_
         found++;
         changed += u->frozen != frozen;
         if (u->frozen && !frozen)
-            weir_unit_reset(u, l->readings, now_ns);
+            weir_loop_restart(l, u, now_ns);
         u->frozen = frozen;
     }
     if (found == 0)

@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "controller/loop_inner.h"
+#include "core/gate.h"
 #include "core/graph.h"
 #include "core/stage.h"
 #include "core/watch.h"
@@ -25,6 +27,16 @@ int weir_loop_create(struct weir_graph *graph, struct weir_journal *journal, str
         weir_loop_destroy(l);
         return weir_err_set(reterr, WEIR_E_NOMEM, "controllers: out of memory");
     }
+    for (size_t i = 0; i < graph->stage_count; i++) {
+        l->readings[i].wait_min_ns = UINT64_MAX;
+        if (graph->stages[i].gate == NULL)
+            continue;
+        l->readings[i].gate = weir_calloc(1, sizeof *l->readings[i].gate);
+        if (l->readings[i].gate == NULL) {
+            weir_loop_destroy(l);
+            return weir_err_set(reterr, WEIR_E_NOMEM, "controllers: out of memory");
+        }
+    }
     *ret = l;
     return WEIR_OK;
 }
@@ -38,6 +50,8 @@ void weir_loop_destroy(struct weir_loop *l)
         weir_free(l->units[i]);
     }
     weir_free(l->units);
+    for (size_t i = 0; l->readings != NULL && i < l->graph->stage_count; i++)
+        weir_free(l->readings[i].gate);
     weir_free(l->readings);
     weir_free(l->loads);
     weir_free(l->busy);
@@ -51,11 +65,12 @@ static int add(struct weir_loop *l, struct weir_pool *pool, struct weir_stage *s
     if (units != NULL)
         l->units = units;
     struct weir_unit *u = units != NULL ? weir_calloc(1, sizeof *u) : NULL;
-    if (u == NULL)
-        return weir_err_set(reterr, WEIR_E_NOMEM, "controllers: out of memory");
-    int rc = weir_unit_init(u, type, l->graph, pool, stage, reterr);
+    int rc = u != NULL ? weir_unit_init(u, type, l->graph, pool, stage, reterr)
+                       : weir_err_set(reterr, WEIR_E_NOMEM, "controllers: out of memory");
     if (rc < 0) {
         weir_free(u);
+        if (type->release != NULL)
+            type->release(type);
         return rc;
     }
     memcpy(u->settings, settings, type->option_count * sizeof *settings);
@@ -83,6 +98,13 @@ int weir_loop_add_batch(struct weir_loop *l, struct weir_stage *stage, unsigned 
     return WEIR_OK;
 }
 
+int weir_loop_add_admission(struct weir_loop *l, struct weir_stage *stage, const struct weir_controller_type *type, const double *settings,
+                            struct weir_err *reterr)
+{
+    struct weir_unit *u;
+    return add(l, stage->pool, stage, type, settings, &u, reterr);
+}
+
 bool weir_loop_is_empty(const struct weir_loop *l)
 {
     return l->unit_count == 0;
@@ -100,6 +122,10 @@ static void read_stages(struct weir_loop *l)
         r->ledger = sample.ledger;
         r->depth = (double)weir_queue_depth(&s->queue);
         r->capacity = (double)sample.capacity;
+        if (r->gate == NULL)
+            continue;
+        weir_gate_read(s, r->gate);
+        r->wait_min_ns = weir_gate_take_wait_min(s->gate);
     }
 }
 
@@ -170,9 +196,153 @@ static void apply_batch(struct weir_loop *l, struct weir_unit *u, const char *ru
     tell_change(l, u, rule, from, to);
 }
 
+/* What all units of a stage let in. */
+static void merge(struct weir_gate_bounds *b, const struct weir_setpoint *at)
+{
+    for (size_t i = 0; i < WEIR_CLASSES_MAX; i++) {
+        b->rate[i] = fmin(b->rate[i], at->rate[i]);
+        if (at->limit < (double)INFINITY)
+            b->share[i] = fmin(b->share[i], at->limit * at->share[i]);
+    }
+    b->burst = fmin(b->burst, at->burst);
+    b->limit = fmin(b->limit, at->limit);
+    b->shed_after_s = fmin(b->shed_after_s, at->shed_after_s);
+    b->overloaded |= at->overloaded;
+}
+
+/* Shares are those of the limit, once that is known. */
+static void set_shares(struct weir_gate_bounds *b)
+{
+    for (size_t i = 0; i < WEIR_CLASSES_MAX; i++)
+        b->share[i] = b->limit < (double)INFINITY && b->limit > 0 ? fmin(1, b->share[i] / b->limit) : weir_gate_usual_share(i);
+}
+
+/* Without one that sets a rate, what may come at once is not bounded either. */
+static void open_all(struct weir_gate_bounds *b)
+{
+    *b = (struct weir_gate_bounds){.burst = INFINITY, .limit = INFINITY, .shed_after_s = INFINITY};
+    for (size_t i = 0; i < WEIR_CLASSES_MAX; i++)
+        b->rate[i] = b->share[i] = INFINITY;
+}
+
+static bool sets_rates(const struct weir_setpoint *at)
+{
+    for (size_t i = 0; i < WEIR_CLASSES_MAX; i++)
+        if (at->rate[i] < (double)INFINITY)
+            return true;
+    return false;
+}
+
+void weir_loop_apply_admission(struct weir_loop *l, struct weir_stage *stage, uint64_t now_ns)
+{
+    struct weir_gate_bounds b;
+    open_all(&b);
+    for (size_t i = 0; i < l->unit_count; i++) {
+        const struct weir_unit *u = l->units[i];
+        if (u->stage != stage || u->type->knob != WEIR_KNOB_ADMISSION || u->off)
+            continue;
+        struct weir_setpoint at = u->at;
+        if (!sets_rates(&at))
+            at.burst = INFINITY;
+        merge(&b, &at);
+    }
+    if (b.burst == (double)INFINITY)
+        b.burst = 1;
+    set_shares(&b);
+    weir_gate_set(stage->gate, &b, now_ns);
+}
+
+static const char *class_name(const struct weir_loop *l, size_t i)
+{
+    return l->graph->class_names != NULL && i < l->graph->class_count ? l->graph->class_names[i] : "normal";
+}
+
+static void add_change(char *text, size_t size, const char *what, const char *of, double from, double to, const char *unit)
+{
+    size_t len = strlen(text);
+    if (from == to)
+        return;
+    snprintf(text + len, size - len, "%s%s%s%s%s %.4g -> %.4g%s", len > 0 ? ", " : "", what, of != NULL ? "[" : "", of != NULL ? of : "",
+             of != NULL ? "]" : "", from, to, unit);
+}
+
+/* All that changed in words; *from and *to: the first of it. */
+static void tell_admission(struct weir_loop *l, const struct weir_unit *u, const char *rule, const struct weir_setpoint *was)
+{
+    const struct weir_setpoint *at = &u->at;
+    char text[WEIR_JOURNAL_TEXT_MAX] = "";
+    double from = NAN, to = NAN;
+    size_t classes = l->graph->class_count;
+    for (size_t i = 0; i < classes && i < WEIR_CLASSES_MAX; i++) {
+        add_change(text, sizeof text, "rate", classes > 1 ? class_name(l, i) : NULL, was->rate[i], at->rate[i], "/s");
+        if (isnan(from) && was->rate[i] != at->rate[i]) {
+            from = was->rate[i];
+            to = at->rate[i];
+        }
+    }
+    add_change(text, sizeof text, "limit", NULL, was->limit, at->limit, "");
+    add_change(text, sizeof text, "shed after", NULL, was->shed_after_s, at->shed_after_s, " s");
+    if (isnan(from) && was->limit != at->limit) {
+        from = was->limit;
+        to = at->limit;
+    }
+    if (text[0] == '\0' && was->overloaded == at->overloaded && memcmp(was->share, at->share, sizeof was->share) == 0 && was->burst == at->burst)
+        return;
+    struct weir_journal_entry *e = tell(l, u, WEIR_JOURNAL_DECISION, rule);
+    e->from = from;
+    e->to = to;
+    memcpy(e->text, text, sizeof text);
+}
+
+static double sane(double v, double least)
+{
+    return v >= least ? v : least; /* no number is the least, too */
+}
+
+static void apply_admission(struct weir_loop *l, struct weir_unit *u, const char *rule, const struct weir_setpoint *was, uint64_t now_ns)
+{
+    struct weir_setpoint *at = &u->at;
+    for (size_t i = 0; i < WEIR_CLASSES_MAX; i++) {
+        at->rate[i] = sane(at->rate[i], 0);
+        at->share[i] = weir_clamp(sane(at->share[i], 0), 0, 1);
+    }
+    at->burst = sane(at->burst, 1);
+    at->limit = sane(at->limit, 1);
+    at->shed_after_s = sane(at->shed_after_s, 0);
+    tell_admission(l, u, rule, was);
+    weir_loop_apply_admission(l, u->stage, now_ns);
+}
+
+/* --- failing --- */
+
+/* It moves its knob no more; what it held back it lets go. */
+static void switch_off(struct weir_loop *l, struct weir_unit *u, const struct weir_err *why, uint64_t now_ns)
+{
+    char path[WEIR_JOURNAL_SUBJECT_MAX];
+    struct weir_journal_entry *e = tell(l, u, WEIR_JOURNAL_PROBLEM, NULL);
+    e->from = e->to = NAN;
+    snprintf(e->text, sizeof e->text, "switched off: %.*s", (int)sizeof e->text - 20, why->text);
+    weir_loop_knob_path(u, path, sizeof path);
+    weir_log(WEIR_LOG_ERROR, "controller", NULL, "%s: %s was switched off: %s", path, u->type->name, why->text);
+    u->off = true;
+    weir_setpoint_init(&u->at);
+    if (u->type->knob == WEIR_KNOB_ADMISSION)
+        weir_loop_apply_admission(l, u->stage, now_ns);
+}
+
+void weir_loop_restart(struct weir_loop *l, struct weir_unit *u, uint64_t now_ns)
+{
+    struct weir_err why;
+    weir_setpoint_init(&u->at);
+    if (weir_unit_reset(u, l->readings, now_ns, &why) < 0)
+        switch_off(l, u, &why, now_ns);
+    else if (u->type->knob == WEIR_KNOB_ADMISSION)
+        weir_loop_apply_admission(l, u->stage, now_ns);
+}
+
 /* --- a tick --- */
 
-static void apply(struct weir_loop *l, struct weir_unit *u, const char *rule)
+static void apply(struct weir_loop *l, struct weir_unit *u, const char *rule, const struct weir_setpoint *was, uint64_t now_ns)
 {
     switch (u->type->knob) {
     case WEIR_KNOB_THREADS:
@@ -184,20 +354,27 @@ static void apply(struct weir_loop *l, struct weir_unit *u, const char *rule)
         apply_batch(l, u, rule);
         break;
     case WEIR_KNOB_ADMISSION:
+        apply_admission(l, u, rule, was, now_ns);
         break;
     }
 }
 
 static void step(struct weir_loop *l, struct weir_unit *u, uint64_t now_ns)
 {
+    struct weir_err why;
     if (u->stage != NULL)
         u->at.batch = u->sample.batch; /* where it stands, whoever put it there */
     else
         u->at.threads = u->pool->target;
+    struct weir_setpoint was = u->at;
     const char *rule = u->type->step(u->settings, u->state, &u->sample, &u->at);
+    if (weir_controller_take_failure(&why)) {
+        switch_off(l, u, &why, now_ns);
+        return;
+    }
     if (rule != NULL) {
         u->decisions++;
-        apply(l, u, rule);
+        apply(l, u, rule, &was, now_ns);
     }
     weir_unit_rebase(u, l->readings, now_ns);
 }
@@ -208,7 +385,19 @@ void weir_loop_begin(struct weir_loop *l, uint64_t now_ns)
     for (size_t i = 0; i < l->graph->pool_count; i++)
         weir_pool_busy(&l->graph->pools[i], &l->loads[i], now_ns);
     for (size_t i = 0; i < l->unit_count; i++)
-        weir_unit_reset(l->units[i], l->readings, now_ns);
+        weir_loop_restart(l, l->units[i], now_ns);
+    weir_loop_tick(l, now_ns); /* what needs no sample holds from the first event on */
+}
+
+/* Whether a controller sizes the pool, and may still make it larger: admission waits for that. */
+static bool can_grow(const struct weir_loop *l, const struct weir_pool *p)
+{
+    for (size_t i = 0; i < l->unit_count; i++) {
+        const struct weir_unit *u = l->units[i];
+        if (u->pool == p && u->type->knob == WEIR_KNOB_THREADS && !u->off && !u->frozen)
+            return p->target < p->max;
+    }
+    return false;
 }
 
 void weir_loop_tick(struct weir_loop *l, uint64_t now_ns)
@@ -222,6 +411,7 @@ void weir_loop_tick(struct weir_loop *l, uint64_t now_ns)
         struct weir_unit *u = l->units[i];
         if (u->off || u->frozen)
             continue;
+        u->can_grow = can_grow(l, u->pool);
         weir_unit_sample(u, l->readings, l->busy[u->pool->index], now_ns);
         if (u->type->ready(u->settings, &u->sample))
             step(l, u, now_ns);

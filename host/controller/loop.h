@@ -1,9 +1,9 @@
 /* controller/loop.h - runs the controllers: samples what they control, steps those that have seen enough, applies what they decide and writes it
  * into the journal. `weir set`, `freeze` and `unfreeze` end here, too.
  *
- * Knobs have paths, as in weir.yaml: "pools.disk.threads", "stages.page.batch". A controller's settings lie
- * below its knob's: "pools.disk.controller.threshold", "stages.page.batch.controller.bound"; so does
- * "….enabled". Owner: the runtime. Control thread. */
+ * Knobs have paths, as in weir.yaml: "pools.disk.threads", "stages.page.batch", "stages.page.admission". A controller's settings lie
+ * below its knob's: "pools.disk.controller.threshold", "stages.page.batch.controller.bound", "stages.page.admission.target",
+ * "stages.page.admission.codel.target"; so does "….enabled". Owner: the runtime. Control thread. */
 #ifndef WEIR_CONTROLLER_LOOP_H
 #define WEIR_CONTROLLER_LOOP_H
 
@@ -27,11 +27,14 @@ int weir_loop_create(struct weir_graph *graph, struct weir_journal *journal, str
 /* Takes NULL. */
 void weir_loop_destroy(struct weir_loop *l);
 
-/* Has a controller of `type` look after a pool's size; after a stage's batch, from `min` to `max`. */
+/* Has a controller of `type` look after a pool's size; after a stage's batch, from `min` to `max`. On failure the type is released. */
 int weir_loop_add_threads(struct weir_loop *l, struct weir_pool *pool, const struct weir_controller_type *type, const double *settings,
                           struct weir_err *reterr);
 int weir_loop_add_batch(struct weir_loop *l, struct weir_stage *stage, unsigned min, unsigned max, const struct weir_controller_type *type,
                         const double *settings, struct weir_err *reterr);
+/* … after what its gate admits; the stage has one. Several of a stage: the least of what they let in holds. */
+int weir_loop_add_admission(struct weir_loop *l, struct weir_stage *stage, const struct weir_controller_type *type, const double *settings,
+                            struct weir_err *reterr);
 /* Whether there is anything to do each tick. */
 bool weir_loop_is_empty(const struct weir_loop *l);
 

@@ -19,6 +19,10 @@ struct weir_loop {
     double *busy;                   /* by pool: over the last tick */
 };
 
+/* Gives the stage's gate what its units let in together. */
+void weir_loop_apply_admission(struct weir_loop *l, struct weir_stage *stage, uint64_t now_ns);
+/* Starts a unit afresh; one that can't is switched off, which is told. */
+void weir_loop_restart(struct weir_loop *l, struct weir_unit *u, uint64_t now_ns);
 /* The knob's path, as in the journal. */
 void weir_loop_knob_path(const struct weir_unit *u, char *path, size_t size);
 /* Resizes a pool now. */

@@ -15,6 +15,21 @@ static bool is_served(const struct weir_stage *s, const struct weir_pool *pool)
     return s->pool == pool && s->kind != WEIR_STAGE_SOURCE;
 }
 
+static int out_of_memory(struct weir_unit *u, struct weir_err *reterr)
+{
+    u->type = NULL; /* the caller's still */
+    weir_unit_fini(u);
+    return weir_err_set(reterr, WEIR_E_NOMEM, "controllers: out of memory");
+}
+
+void weir_unit_set_percentile(struct weir_unit *u)
+{
+    u->percentile = 0.9;
+    for (size_t i = 0; i < u->type->option_count; i++)
+        if (strcmp(u->type->options[i].name, "percentile") == 0 && u->settings[i] > 0)
+            u->percentile = u->settings[i] / 100;
+}
+
 int weir_unit_init(struct weir_unit *u, const struct weir_controller_type *type, struct weir_graph *g, struct weir_pool *pool,
                    struct weir_stage *stage, struct weir_err *reterr)
 {
@@ -25,37 +40,62 @@ int weir_unit_init(struct weir_unit *u, const struct weir_controller_type *type,
     u->state = weir_calloc(1, type->state_size + 1);
     u->bases = weir_calloc(count, sizeof *u->bases);
     u->stages = weir_calloc(count, sizeof(struct weir_stage *));
-    if (u->state == NULL || u->bases == NULL || u->stages == NULL) {
-        weir_unit_fini(u);
-        return weir_err_set(reterr, WEIR_E_NOMEM, "controllers: out of memory");
-    }
+    if (u->state == NULL || u->bases == NULL || u->stages == NULL)
+        return out_of_memory(u, reterr);
     if (stage != NULL)
         u->stages[u->stage_count++] = stage;
     for (size_t i = 0; stage == NULL && i < g->stage_count; i++)
         if (is_served(&g->stages[i], pool))
             u->stages[u->stage_count++] = &g->stages[i];
+    if (stage != NULL && stage->gate != NULL) {
+        u->bases[0].gate = weir_calloc(1, sizeof *u->bases[0].gate);
+        if (u->bases[0].gate == NULL)
+            return out_of_memory(u, reterr);
+    }
     weir_setpoint_init(&u->at);
     return WEIR_OK;
 }
 
+static void close_state(struct weir_unit *u)
+{
+    if (u->opened && u->type->close != NULL)
+        u->type->close(u->state);
+    u->opened = false;
+}
+
 void weir_unit_fini(struct weir_unit *u)
 {
+    close_state(u);
+    if (u->bases != NULL)
+        weir_free(u->bases[0].gate);
     weir_free(u->state);
     weir_free(u->bases);
     weir_free(u->stages);
+    if (u->type != NULL && u->type->release != NULL)
+        u->type->release(u->type);
     *u = (struct weir_unit){.type = NULL};
 }
 
-void weir_unit_reset(struct weir_unit *u, const struct weir_reading *readings, uint64_t now_ns)
+int weir_unit_reset(struct weir_unit *u, const struct weir_reading *readings, uint64_t now_ns, struct weir_err *reterr)
 {
+    close_state(u);
     memset(u->state, 0, u->type->state_size);
+    weir_unit_set_percentile(u);
     weir_unit_rebase(u, readings, now_ns);
+    int rc = u->type->open != NULL ? u->type->open(u->type, u->state, reterr) : WEIR_OK;
+    u->opened = rc == WEIR_OK;
+    return rc;
 }
 
 void weir_unit_rebase(struct weir_unit *u, const struct weir_reading *readings, uint64_t now_ns)
 {
-    for (size_t i = 0; i < u->stage_count; i++)
-        u->bases[i].ledger = readings[u->stages[i]->index].ledger;
+    for (size_t i = 0; i < u->stage_count; i++) {
+        const struct weir_reading *r = &readings[u->stages[i]->index];
+        u->bases[i].ledger = r->ledger;
+        if (u->bases[i].gate != NULL)
+            *u->bases[i].gate = *r->gate;
+    }
+    u->wait_min_ns = UINT64_MAX;
     u->stepped_ns = now_ns;
 }
 
@@ -121,6 +161,38 @@ static double shortest_s(const struct weir_hist_sum *h)
     return (double)weir_hist_upper(i) / 1e9;
 }
 
+static double quantile_s(const struct weir_hist_sum *now, const struct weir_hist_sum *before, double q)
+{
+    struct weir_hist_sum fresh = {.count = 0};
+    subtract(&fresh, now, before);
+    return fresh.count > 0 ? (double)weir_hist_quantile(&fresh, q) / 1e9 : 0;
+}
+
+/* What the gate counted for each class. */
+static void sample_classes(struct weir_unit *u, const struct weir_gate_sum *now)
+{
+    const struct weir_gate_sum *before = u->bases[0].gate;
+    u->sample.class_count = now->class_count;
+    for (size_t i = 0; i < now->class_count; i++) {
+        const struct weir_gate_class_sum *n = &now->classes[i], *b = &before->classes[i];
+        u->sample.classes[i] = (struct weir_sample_class){.offered = (double)(n->offered - b->offered),
+                                                          .refused = (double)(n->refused - b->refused),
+                                                          .ended = (double)(n->ended - b->ended),
+                                                          .response_s = quantile_s(&n->response_ns, &b->response_ns, u->percentile),
+                                                          .wait_s = quantile_s(&n->wait_ns, &b->wait_ns, u->percentile)};
+    }
+}
+
+/* The gate has it exactly, what `waits` has is the end of a bucket. */
+static double shortest_wait_s(const struct weir_unit *u, const struct weir_hist_sum *waits)
+{
+    if (u->wait_min_ns != UINT64_MAX)
+        return (double)u->wait_min_ns / 1e9;
+    if (waits->count > 0)
+        return shortest_s(waits);
+    return u->sample.depth > 0 ? u->sample.elapsed_s : 0;
+}
+
 void weir_unit_sample(struct weir_unit *u, const struct weir_reading *readings, double busy, uint64_t now_ns)
 {
     struct weir_sample *s = &u->sample;
@@ -130,14 +202,20 @@ void weir_unit_sample(struct weir_unit *u, const struct weir_reading *readings, 
     for (size_t i = 0; i < u->stage_count; i++) {
         const struct weir_reading *r = &readings[u->stages[i]->index];
         add_stage(s, &times, r, &u->bases[i].ledger);
+        if (r->wait_min_ns < u->wait_min_ns)
+            u->wait_min_ns = r->wait_min_ns;
     }
-    s->wait_s = (double)weir_hist_quantile(&times.wait, 0.9) / 1e9;
+    s->wait_s = (double)weir_hist_quantile(&times.wait, u->percentile) / 1e9;
     s->service_s = times.service.count > 0 ? (double)times.service.sum / (double)times.service.count / 1e9 : 0;
-    s->wait_min_s = times.wait.count > 0 ? shortest_s(&times.wait) : s->depth > 0 ? s->elapsed_s : 0;
+    s->wait_min_s = shortest_wait_s(u, &times.wait);
+    s->can_grow = u->can_grow;
     sample_pool(s, u->pool, now_ns);
+    if (u->bases[0].gate != NULL)
+        sample_classes(u, readings[u->stage->index].gate);
     if (u->stage != NULL) {
         s->batch = atomic_load_explicit(&u->stage->batch, memory_order_relaxed);
         s->batch_min = u->batch_min;
         s->batch_max = u->batch_max;
+        s->takes_batches = u->stage->takes_batches;
     }
 }

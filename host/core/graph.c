@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "core/event.h"
 #include "core/failures.h"
+#include "core/gate.h"
 #include "core/metric.h"
 #include "core/seat.h"
 #include "core/shared_tables.h"
@@ -142,9 +143,21 @@ struct weir_stage *weir_graph_stage(struct weir_graph *g, const char *name)
 
 static void free_seats(struct weir_seat **seats)
 {
-    for (size_t i = 0; seats != NULL && seats[i] != NULL; i++)
+    for (size_t i = 0; seats != NULL && seats[i] != NULL; i++) {
+        weir_gate_tally_destroy(seats[i]->tally);
         weir_free(seats[i]);
+    }
     weir_free(seats);
+}
+
+/* Room for what the stage's gate counts, if it has one; times only where a worker of its pool may come to sit. */
+static bool make_tally(struct weir_seat *seat, const struct weir_stage *stage, size_t slot)
+{
+    if (stage->gate == NULL)
+        return true;
+    const struct weir_pool *p = stage->pool;
+    seat->tally = weir_gate_tally_create(stage->gate, slot >= p->first_slot && slot - p->first_slot < p->slot_count);
+    return seat->tally != NULL;
 }
 
 struct weir_seat **weir_graph_seats(struct weir_graph *g, size_t slot)
@@ -156,7 +169,7 @@ struct weir_seat **weir_graph_seats(struct weir_graph *g, size_t slot)
     for (size_t i = 0; seats != NULL && i < g->stage_count; i++) {
         struct weir_stage *stage = &g->stages[i];
         seats[i] = weir_calloc(1, sizeof *seats[i] + stage->port_count * sizeof seats[i]->emitted[0]);
-        if (seats[i] == NULL) {
+        if (seats[i] == NULL || !make_tally(seats[i], stage, slot)) {
             free_seats(seats);
             return NULL;
         }
@@ -220,6 +233,7 @@ static void destroy_stage(struct weir_stage *s)
     for (size_t p = 0; p < s->port_count; p++)
         weir_free(s->ports[p].edges);
     weir_free(s->ports);
+    weir_gate_destroy(s->gate);
     weir_shared_lane_fini(&s->queue.shared);
     weir_taps_destroy(atomic_load_explicit(&s->taps, memory_order_relaxed));
 }

@@ -19,6 +19,7 @@ enum {
 struct weir_crew;
 struct weir_failures;
 struct weir_metrics;
+struct weir_script_loader;
 struct weir_shared_tables;
 struct weir_watchdog;
 
@@ -45,6 +46,9 @@ struct weir_graph {
     struct weir_crew *builder; /* makes VMs: jobs run logic under limits, and are watched */
     struct weir_crew *reaper;  /* closes VMs */
     struct weir_graph_ends ends;
+    _Atomic uint32_t relief; /* [atomic relaxed] one writer: the control thread (core/relief.h) */
+    const struct weir_script_loader *scripts; /* [const] loads what sources ask (core/source_script.h); NULL: there is nothing that could */
+    const char *folder;                       /* [const] the application's */
     size_t class_count;
     uint8_t default_class;
     const char *const *class_names; /* [const] class_count of them; NULL: only "normal" */

@@ -31,6 +31,9 @@ struct weir_handler_ops {
     /* Frees it; no call is under way. On the worker's thread, whose loop runs until the handles that this closes are gone, or, when the
      * thread was never started, on the one that made it. */
     void (*close)(struct weir_handler *h);
+    /* Memory is short: collects garbage, beside its work and under its limits, and gives up what it only keeps ready. NULL: it has none.
+     * Worker thread, not inside another call of the handler. */
+    void (*collect)(struct weir_handler *h);
     /* Bytes it holds (the VM's memory). Worker thread, or the control thread before it starts. */
     size_t (*memory)(const struct weir_handler *h);
 };

@@ -66,7 +66,7 @@ void weir_on_error_offer(struct weir_seat *seat, const struct weir_event *ev, en
     struct weir_event *out = weir_event_create_from(w, ev);
     if (out == NULL || !describe(seat, ev, reason, error, &out->value)) {
         weir_event_free(w, out);
-        weir_edge_lose(w, edge);
+        weir_edge_lose(w, edge, ev->class_index);
         return;
     }
     out->deadline_ns = 0;

@@ -13,8 +13,19 @@ enum weir_overflow {
 enum weir_order {
     WEIR_ORDER_FIFO,
     WEIR_ORDER_LIFO,
-    WEIR_ORDER_ADAPTIVE, /* newest first while the queue is at least half full */
+    WEIR_ORDER_ADAPTIVE, /* newest first while the gate says overloaded; without one, while the queue is at least half full */
     WEIR_ORDER_CLASS,    /* highest class first, oldest first inside a class */
+};
+
+/* What a process may be short of, and what is done about that (controller/overload.h). */
+enum weir_resource { WEIR_RESOURCE_MEMORY, WEIR_RESOURCE_DESCRIPTORS, WEIR_RESOURCE_LAG, WEIR_RESOURCE_COUNT };
+enum weir_relief_action {
+    WEIR_RELIEF_COLLECT,
+    WEIR_RELIEF_SHRINK,
+    WEIR_RELIEF_CLOSE,
+    WEIR_RELIEF_SHED,
+    WEIR_RELIEF_STOP,
+    WEIR_RELIEF_COUNT,
 };
 
 /* What a controller moves: a pool has one of THREADS, a stage one of BATCH and any number of ADMISSION. */

@@ -2,7 +2,9 @@
 
 #include "base/clock.h"
 #include "core/event.h"
+#include "core/gate.h"
 #include "core/pool.h"
+#include "core/relief.h"
 #include "core/seat.h"
 #include "core/stage.h"
 #include "core/waiter.h"
@@ -20,11 +22,27 @@ const char *weir_verdict_text(enum weir_verdict v)
     return texts[v];
 }
 
-static void count_rejected(struct weir_ledger *l, enum weir_reason reason)
+/* The verdict on an event of that class falls. */
+static void count_offered(struct weir_seat *seat, uint8_t class_index, bool by_gate)
 {
-    weir_ledger_add(&l->offered, 1);
+    weir_ledger_add(&seat->ledger.offered, 1);
+    if (seat->tally != NULL)
+        weir_gate_count(seat, class_index, by_gate);
+}
+
+static void count_rejected(struct weir_seat *seat, uint8_t class_index, enum weir_reason reason)
+{
+    struct weir_ledger *l = &seat->ledger;
+    count_offered(seat, class_index, reason == WEIR_REASON_GATE);
     weir_ledger_add(&l->rejected, 1);
     weir_ledger_add(&l->reasons[reason], 1);
+}
+
+static void count_routed(struct weir_seat *seat, uint8_t class_index, bool by_gate)
+{
+    count_offered(seat, class_index, by_gate);
+    weir_ledger_add(&seat->ledger.rejected, 1);
+    weir_ledger_add(&seat->ledger.reasons[WEIR_REASON_ROUTED], 1);
 }
 
 static bool goes_to_own_lane(const struct weir_worker *w, const struct weir_seat *seat)
@@ -54,7 +72,7 @@ static void send_out(struct weir_worker *w, struct weir_seat *seat, struct weir_
 static void admit(struct weir_worker *w, struct weir_seat *seat, struct weir_event *ev)
 {
     struct weir_stage *stage = seat->stage;
-    weir_ledger_add(&seat->ledger.offered, 1);
+    count_offered(seat, ev->class_index, false);
     weir_ledger_add(&seat->ledger.accepted, 1);
     weir_ledger_add(&seat->ledger.queued, 1);
     weir_ledger_add(&seat->ledger.queued_bytes, ev->bytes);
@@ -77,9 +95,60 @@ static void drop(struct weir_worker *w, struct weir_seat *seat, struct weir_even
     weir_ledger_add(&seat->ledger.reasons[reason], 1);
     struct weir_request *request = ev->request;
     ev->request = NULL;
+    weir_request_note(request, seat->stage, reason, 0);
     if (request != NULL)
         request->ops->end(request, w, WEIR_REQUEST_DROPPED);
     weir_event_free(w, ev);
+}
+
+/* A place among the bounds, and within the gate's limit: of several emitters that passed ask_gate() at once, some find it exceeded here. */
+static enum weir_reason take_place(struct weir_worker *w, struct weir_stage *stage, const struct weir_event *ev)
+{
+    enum weir_reason why = weir_queue_reserve(&stage->queue, ev->bytes);
+    if (why != WEIR_REASON_NONE || stage->gate == NULL || weir_gate_fits(stage, ev->class_index, 0))
+        return why;
+    weir_queue_release(w, stage, ev->bytes);
+    return WEIR_REASON_GATE;
+}
+
+/* The gate granted it, but it is not accepted. */
+static void leave_gate(struct weir_stage *stage, const struct weir_event *ev)
+{
+    if (stage->gate != NULL)
+        weir_gate_return_token(stage->gate, ev->class_index);
+}
+
+static bool has_waiters(const struct weir_stage *stage)
+{
+    return atomic_load_explicit(&stage->queue.shared.waiting, memory_order_relaxed) > 0; /* nobody overtakes them */
+}
+
+/* Apart from ask(), whose way without a gate is to stay short. */
+__attribute__((noinline)) static enum weir_reason ask_gate(struct weir_worker *w, struct weir_stage *stage, const struct weir_event *ev)
+{
+    if (!weir_gate_fits(stage, ev->class_index, 1) || !weir_gate_take_token(stage->gate, ev->class_index, w->now_ns))
+        return WEIR_REASON_GATE;
+    enum weir_reason why = has_waiters(stage) ? WEIR_REASON_FULL : take_place(w, stage, ev);
+    if (why == WEIR_REASON_GATE)
+        leave_gate(stage, ev);
+    return why;
+}
+
+/* The gate, then the bounds. NONE: the event has its place, and is to be admitted. GATE: refused. Else the bounds forbid it; the caller
+ * finds it another way in, or has it leave the gate. */
+static enum weir_reason ask(struct weir_worker *w, struct weir_stage *stage, const struct weir_event *ev)
+{
+    if (stage->gate != NULL)
+        return ask_gate(w, stage, ev);
+    return has_waiters(stage) ? WEIR_REASON_FULL : weir_queue_reserve(&stage->queue, ev->bytes);
+}
+
+static void note_refusal(const struct weir_worker *w, const struct weir_stage *stage, const struct weir_event *ev, enum weir_reason why)
+{
+    if (ev->request == NULL)
+        return;
+    bool by_gate = why == WEIR_REASON_GATE;
+    weir_request_note(ev->request, stage, why, by_gate ? weir_gate_retry_after_ms(stage->gate, ev->class_index, w->now_ns) : 0);
 }
 
 static struct weir_event *take_oldest(struct weir_worker *w, struct weir_seat *seat)
@@ -105,7 +174,7 @@ static enum weir_reason make_room(struct weir_worker *w, struct weir_seat *seat,
         weir_ledger_add(&seat->ledger.queued_bytes, -(int64_t)oldest->bytes);
         weir_queue_release(w, seat->stage, oldest->bytes);
         drop(w, seat, oldest, WEIR_REASON_OLDEST);
-        why = weir_queue_reserve(&seat->stage->queue, ev->bytes);
+        why = take_place(w, seat->stage, ev);
     }
     return why;
 }
@@ -116,16 +185,16 @@ static enum weir_verdict offer(struct weir_worker *w, const struct weir_overflow
 static enum weir_verdict overflow(struct weir_worker *w, const struct weir_overflow_policy *policy, struct weir_seat *seat,
                                   struct weir_event *ev, struct weir_emission *em, enum weir_reason why, int hops)
 {
-    struct weir_ledger *l = &seat->ledger;
-    switch (policy->policy) {
+    bool by_gate = why == WEIR_REASON_GATE;
+    switch (by_gate && policy->policy != WEIR_OVERFLOW_ROUTE ? WEIR_OVERFLOW_REJECT : policy->policy) {
     case WEIR_OVERFLOW_WAIT:
         if (em != NULL && ev->bytes <= seat->stage->queue.bytes && !(w->obeyed & WEIR_ORDER_CANCEL) &&
             weir_waiter_begin(w, seat->stage, em, ev) == WEIR_OK)
             return WEIR_VERDICT_PENDING;
         break;
     case WEIR_OVERFLOW_DROP_NEWEST:
-        weir_ledger_add(&l->offered, 1);
-        weir_ledger_add(&l->accepted, 1);
+        count_offered(seat, ev->class_index, false);
+        weir_ledger_add(&seat->ledger.accepted, 1);
         drop(w, seat, ev, WEIR_REASON_NEWEST);
         return WEIR_VERDICT_ACCEPTED;
     case WEIR_OVERFLOW_DROP_OLDEST:
@@ -137,13 +206,18 @@ static enum weir_verdict overflow(struct weir_worker *w, const struct weir_overf
     case WEIR_OVERFLOW_ROUTE:
         if (hops >= ROUTE_HOPS_MAX)
             break;
-        count_rejected(l, WEIR_REASON_ROUTED);
+        count_routed(seat, ev->class_index, by_gate);
+        if (!by_gate)
+            leave_gate(seat->stage, ev);
         return offer(w, &policy->route->queue.overflow, policy->route, ev, em, hops + 1);
     case WEIR_OVERFLOW_REJECT:
         break;
     }
-    count_rejected(l, why);
-    return WEIR_VERDICT_FULL;
+    count_rejected(seat, ev->class_index, why);
+    note_refusal(w, seat->stage, ev, why);
+    if (!by_gate)
+        leave_gate(seat->stage, ev);
+    return why == WEIR_REASON_GATE ? WEIR_VERDICT_REJECTED : WEIR_VERDICT_FULL;
 }
 
 static uint32_t event_bytes(const struct weir_event *ev)
@@ -155,18 +229,17 @@ static enum weir_verdict offer(struct weir_worker *w, const struct weir_overflow
                                struct weir_event *ev, struct weir_emission *em, int hops)
 {
     struct weir_seat *seat = w->seats[stage->index];
-    struct weir_queue *q = &stage->queue;
-    if (atomic_load_explicit(&q->closed, memory_order_relaxed)) {
-        count_rejected(&seat->ledger, WEIR_REASON_CLOSED);
+    if (atomic_load_explicit(&stage->queue.closed, memory_order_relaxed)) {
+        count_rejected(seat, ev->class_index, WEIR_REASON_CLOSED);
+        weir_request_note(ev->request, stage, WEIR_REASON_CLOSED, 0);
         return WEIR_VERDICT_CLOSED;
     }
     if (ev->deadline_ns != 0 && w->now_ns > ev->deadline_ns) {
-        count_rejected(&seat->ledger, WEIR_REASON_TOO_LATE);
+        count_rejected(seat, ev->class_index, WEIR_REASON_TOO_LATE);
         return WEIR_VERDICT_EXPIRED;
     }
     ev->bytes = event_bytes(ev);
-    bool behind_waiters = atomic_load_explicit(&q->shared.waiting, memory_order_relaxed) > 0; /* nobody overtakes them */
-    enum weir_reason why = behind_waiters ? WEIR_REASON_FULL : weir_queue_reserve(q, ev->bytes);
+    enum weir_reason why = ask(w, stage, ev);
     if (why != WEIR_REASON_NONE)
         return overflow(w, policy, seat, ev, em, why, hops);
     admit(w, seat, ev);
@@ -178,9 +251,9 @@ enum weir_verdict weir_edge_offer(struct weir_worker *w, struct weir_edge *edge,
     return offer(w, &edge->overflow, edge->target, ev, NULL, 0);
 }
 
-void weir_edge_lose(struct weir_worker *w, struct weir_edge *edge)
+void weir_edge_lose(struct weir_worker *w, struct weir_edge *edge, uint8_t class_index)
 {
-    count_rejected(&w->seats[edge->target->index]->ledger, WEIR_REASON_NOMEM);
+    count_rejected(w->seats[edge->target->index], class_index, WEIR_REASON_NOMEM);
 }
 
 static void count_emitted(struct weir_seat *from, const struct weir_port *port)
@@ -211,7 +284,7 @@ static enum weir_verdict emit_to_all(struct weir_seat *from, struct weir_port *p
         if (copy != NULL)
             v = offer(w, &edge->overflow, edge->target, copy, em, 0);
         else
-            weir_edge_lose(w, edge);
+            weir_edge_lose(w, edge, ev->class_index);
         if (v == WEIR_VERDICT_PENDING) {
             pending++;
             continue;
@@ -241,6 +314,8 @@ static enum weir_verdict refuse_request(struct weir_event *ev)
 
 enum weir_verdict weir_port_emit(struct weir_seat *from, struct weir_port *port, struct weir_event *ev, struct weir_emission *em)
 {
+    if (weir_relief_refuses(from->worker->graph, from, port, ev))
+        return WEIR_VERDICT_REJECTED;
     if (port->edge_count != 1)
         return ev->request == NULL ? emit_to_all(from, port, ev, em) : refuse_request(ev);
     struct weir_edge *edge = &port->edges[0];
@@ -298,17 +373,21 @@ static bool fits_at_all(const struct weir_parts *ps, const struct weir_stage *ta
 }
 
 /* Room at one target. ACCEPTED: reserved; else why not. */
-static enum weir_verdict reserve(const struct weir_worker *w, struct weir_queue *q, const struct weir_event *ev, enum weir_reason *ret_why)
+static enum weir_verdict reserve(struct weir_worker *w, struct weir_stage *target, const struct weir_event *ev, enum weir_reason *ret_why)
 {
     *ret_why = WEIR_REASON_CLOSED;
-    if (atomic_load_explicit(&q->closed, memory_order_relaxed))
+    if (atomic_load_explicit(&target->queue.closed, memory_order_relaxed))
         return WEIR_VERDICT_CLOSED;
     *ret_why = WEIR_REASON_TOO_LATE;
     if (ev->deadline_ns != 0 && w->now_ns > ev->deadline_ns)
         return WEIR_VERDICT_EXPIRED;
-    bool behind_waiters = atomic_load_explicit(&q->shared.waiting, memory_order_relaxed) > 0;
-    *ret_why = behind_waiters ? WEIR_REASON_FULL : weir_queue_reserve(q, ev->bytes);
-    return *ret_why == WEIR_REASON_NONE ? WEIR_VERDICT_ACCEPTED : WEIR_VERDICT_FULL;
+    *ret_why = ask(w, target, ev);
+    if (*ret_why == WEIR_REASON_NONE)
+        return WEIR_VERDICT_ACCEPTED;
+    if (*ret_why == WEIR_REASON_GATE)
+        return WEIR_VERDICT_REJECTED;
+    leave_gate(target, ev);
+    return WEIR_VERDICT_FULL;
 }
 
 /* Gives back what was reserved before edge `edge` of part `part`. */
@@ -316,12 +395,15 @@ static void unreserve(struct weir_worker *w, const struct weir_parts *ps, size_t
 {
     for (size_t i = 0; i < ps->count && i <= part; i++) {
         size_t edges = i < part ? ps->parts[i].port->edge_count : edge;
-        for (size_t e = 0; e < edges; e++)
-            weir_queue_release(w, ps->parts[i].port->edges[e].target, ps->parts[i].ev->bytes);
+        for (size_t e = 0; e < edges; e++) {
+            struct weir_stage *target = ps->parts[i].port->edges[e].target;
+            leave_gate(target, ps->parts[i].ev);
+            weir_queue_release(w, target, ps->parts[i].ev->bytes);
+        }
     }
 }
 
-static bool begin_waiting(struct weir_worker *w, struct weir_parts *ps, struct weir_edge *edge)
+static bool begin_waiting(struct weir_worker *w, struct weir_parts *ps, size_t part, struct weir_edge *edge)
 {
     struct weir_stage *target = edge->target;
     if (edge->overflow.policy != WEIR_OVERFLOW_WAIT || (w->obeyed & WEIR_ORDER_CANCEL) || !fits_at_all(ps, target))
@@ -329,21 +411,21 @@ static bool begin_waiting(struct weir_worker *w, struct weir_parts *ps, struct w
     if (ps->until_ns == 0)
         ps->until_ns = w->now_ns + target->wall_ns;
     ps->waits_for = edge;
+    ps->waiting_part = part;
     weir_ledger_add(&w->seats[target->index]->ledger.waiting, 1);
     return true;
 }
 
-static void mark_refused(const struct weir_parts *ps)
+/* `edge` refused, or got no copy of, part `part`. */
+static void refuse_all(struct weir_worker *w, const struct weir_parts *ps, size_t part, const struct weir_edge *edge, enum weir_reason why)
 {
-    for (size_t i = 0; i < ps->count; i++)
-        if (ps->parts[i].ev->request != NULL)
-            ps->parts[i].ev->request->refused = true;
-}
-
-static void refuse_all(struct weir_worker *w, const struct weir_parts *ps, const struct weir_edge *edge, enum weir_reason why)
-{
-    count_rejected(&w->seats[edge->target->index]->ledger, why);
-    mark_refused(ps);
+    count_rejected(w->seats[edge->target->index], ps->parts[part].ev->class_index, why);
+    for (size_t i = 0; i < ps->count; i++) {
+        if (ps->parts[i].ev->request == NULL)
+            continue;
+        ps->parts[i].ev->request->refused = true;
+        note_refusal(w, edge->target, ps->parts[i].ev, why);
+    }
 }
 
 static void stop_waiting(struct weir_worker *w, struct weir_parts *ps)
@@ -357,7 +439,7 @@ void weir_parts_give_up(struct weir_parts *ps, enum weir_reason why)
     struct weir_worker *w = ps->from->worker;
     const struct weir_edge *edge = ps->waits_for;
     stop_waiting(w, ps);
-    refuse_all(w, ps, edge, why);
+    refuse_all(w, ps, ps->waiting_part, edge, why);
 }
 
 static void free_copies(struct weir_worker *w, struct weir_list *copies)
@@ -367,8 +449,9 @@ static void free_copies(struct weir_worker *w, struct weir_list *copies)
         weir_event_free(w, WEIR_LIST_ENTRY(node, struct weir_event, node));
 }
 
-/* The events of the parts that go to several stages, one for each edge, in their order. On failure `ret_edge` is the one that gets none. */
-static bool make_copies(struct weir_worker *w, const struct weir_parts *ps, struct weir_list *copies, struct weir_edge **ret_edge)
+/* The events of the parts that go to several stages, one for each edge, in their order. On failure `ret_edge` of `ret_part` is the one that gets none. */
+static bool make_copies(struct weir_worker *w, const struct weir_parts *ps, struct weir_list *copies, size_t *ret_part,
+                        struct weir_edge **ret_edge)
 {
     weir_list_init(copies);
     for (size_t i = 0; i < ps->count; i++) {
@@ -377,6 +460,7 @@ static bool make_copies(struct weir_worker *w, const struct weir_parts *ps, stru
             struct weir_event *copy = copy_event(w, ps->parts[i].ev);
             if (copy == NULL) {
                 free_copies(w, copies);
+                *ret_part = i;
                 *ret_edge = &port->edges[e];
                 return false;
             }
@@ -411,13 +495,13 @@ static enum weir_verdict reserve_all(struct weir_worker *w, struct weir_parts *p
         for (size_t e = 0; e < ps->parts[i].port->edge_count; e++) {
             struct weir_edge *edge = &ps->parts[i].port->edges[e];
             enum weir_reason why;
-            enum weir_verdict v = reserve(w, &edge->target->queue, ps->parts[i].ev, &why);
+            enum weir_verdict v = reserve(w, edge->target, ps->parts[i].ev, &why);
             if (v == WEIR_VERDICT_ACCEPTED)
                 continue;
             unreserve(w, ps, i, e);
-            if (v == WEIR_VERDICT_FULL && may_wait && begin_waiting(w, ps, edge))
+            if (v == WEIR_VERDICT_FULL && may_wait && begin_waiting(w, ps, i, edge))
                 return WEIR_VERDICT_PENDING;
-            refuse_all(w, ps, edge, why);
+            refuse_all(w, ps, i, edge, why);
             return v;
         }
     }
@@ -442,6 +526,7 @@ enum weir_verdict weir_parts_emit(struct weir_parts *ps, bool may_wait)
     struct weir_worker *w = ps->from->worker;
     struct weir_list copies;
     struct weir_edge *lost;
+    size_t lost_part;
     enum weir_reason why;
     if (ps->waits_for != NULL && waited_in_vain(w, ps, &why)) {
         weir_parts_give_up(ps, why);
@@ -454,9 +539,9 @@ enum weir_verdict weir_parts_emit(struct weir_parts *ps, bool may_wait)
     enum weir_verdict v = reserve_all(w, ps, may_wait);
     if (v != WEIR_VERDICT_ACCEPTED)
         return v;
-    if (!make_copies(w, ps, &copies, &lost)) {
+    if (!make_copies(w, ps, &copies, &lost_part, &lost)) {
         unreserve(w, ps, ps->count, 0);
-        refuse_all(w, ps, lost, WEIR_REASON_NOMEM);
+        refuse_all(w, ps, lost_part, lost, WEIR_REASON_NOMEM);
         return WEIR_VERDICT_NOMEM;
     }
     for (size_t i = 0; i < ps->count; i++)

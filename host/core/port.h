@@ -29,7 +29,8 @@ enum weir_verdict {
 /* "full", "rejected", "expired", "closed", "memory": what weir.emit returns. */
 const char *weir_verdict_text(enum weir_verdict v);
 
-/* What an emit does when the target is full. */
+/* What an emit does when the target is full. What the target's gate refuses (core/gate.h) is REJECTED under all of them but `route`, which
+ * takes it to the other stage; nobody waits for a gate. */
 struct weir_overflow_policy {
     enum weir_overflow policy;
     struct weir_stage *route; /* WEIR_OVERFLOW_ROUTE: the other stage */
@@ -62,8 +63,8 @@ struct weir_emission {
 
 /* Offers `ev` to the target of `edge`, as an emit that can't wait. ACCEPTED: given away; else the caller owns it still. Worker thread. */
 enum weir_verdict weir_edge_offer(struct weir_worker *w, struct weir_edge *edge, struct weir_event *ev);
-/* The same for an event that there was no memory for: counts it rejected. */
-void weir_edge_lose(struct weir_worker *w, struct weir_edge *edge);
+/* The same for an event of that class that there was no memory for: counts it rejected. */
+void weir_edge_lose(struct weir_worker *w, struct weir_edge *edge, uint8_t class_index);
 
 /* Sends `ev` along `port` of the stage of `from`, on the worker of `from`. ACCEPTED: given away. PENDING (only with `em`, not NULL): given away,
  * `em->done` tells later. Anything else: the caller owns it still. Without `em` a full `wait` queue answers FULL. A fan-out of more
@@ -82,12 +83,13 @@ struct weir_parts {
     struct weir_part *parts;
     size_t count;
     struct weir_edge *waits_for; /* whose target had no room the last time; NULL: it does not wait */
+    size_t waiting_part;         /* for which part */
     uint64_t until_ns;           /* when waiting ends for those that have no deadline; 0: it has not begun */
 };
 
 /* Reserves room for every event of `ps` at all edges of its port, then gives them all away, in their order. ACCEPTED: all are given away. Else
  * nothing was offered but to the stage that refused, which has counted it, and the caller owns all of them still. A full queue refuses whatever its
- * policy says, but with `may_wait` an edge that says `wait` and will have room answers PENDING: nothing is reserved; the caller tries again a
+ * policy says, a gate likewise, but with `may_wait` an edge that says `wait` and will have room answers PENDING: nothing is reserved; the caller tries again a
  * little later, or gives up. At most one has a request, and its port one edge. Never waits. The worker thread of `from`. */
 enum weir_verdict weir_parts_emit(struct weir_parts *ps, bool may_wait);
 /* Ends a wait (PENDING): counts the refusal, for `why`. As above. */

@@ -1,6 +1,7 @@
 #include "core/queue.h"
 
 #include "core/event.h"
+#include "core/gate.h"
 #include "core/pool.h"
 #include "core/seat.h"
 #include "core/stage.h"
@@ -13,7 +14,7 @@ static const uint64_t bytes_mask = (1ULL << COUNT_SHIFT) - 1;
 
 size_t weir_queue_depth(const struct weir_queue *q)
 {
-    return (size_t)(atomic_load_explicit(&q->load, memory_order_relaxed) >> COUNT_SHIFT);
+    return (size_t)(atomic_load_explicit(&q->load, memory_order_acquire) >> COUNT_SHIFT); /* weir_gate_fits says why */
 }
 
 size_t weir_queue_bytes(const struct weir_queue *q)
@@ -74,15 +75,18 @@ void weir_queue_share(struct weir_stage *stage, struct weir_list *events)
         weir_pool_wake(stage->pool, stage);
 }
 
-static bool newest_first(const struct weir_queue *q)
+static bool newest_first(const struct weir_stage *s)
 {
+    const struct weir_queue *q = &s->queue;
+    if (s->gate != NULL)
+        return weir_gate_overloaded(s->gate);
     return weir_queue_depth(q) * 2 >= q->capacity;
 }
 
 static size_t take_own(struct weir_seat *seat, struct weir_event **out, size_t max)
 {
     struct weir_worker *w = seat->worker;
-    size_t n = weir_lane_take(&seat->lane, out, max, newest_first(&seat->stage->queue));
+    size_t n = weir_lane_take(&seat->lane, out, max, newest_first(seat->stage));
     if (seat->lane.count == 0)
         w->ready[seat->stage->rank / 64] &= ~(1ULL << (seat->stage->rank % 64));
     return n;
@@ -94,7 +98,7 @@ static size_t take_shared(struct weir_seat *seat, struct weir_event **out, size_
     struct weir_shared_lane *shared = &stage->queue.shared;
     bool left;
     weir_mutex_lock(&shared->mu);
-    size_t n = weir_shared_lane_take_locked(shared, out, max, newest_first(&stage->queue), stage->takes_batches, &left);
+    size_t n = weir_shared_lane_take_locked(shared, out, max, newest_first(stage), stage->takes_batches, &left);
     weir_pool_set_ready_locked(stage->pool, stage, left);
     weir_mutex_unlock(&shared->mu);
     if (left)

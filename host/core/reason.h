@@ -12,12 +12,15 @@
     X(TOO_LATE, rejected, "expired")    /* its deadline passed before, or while it waited for room */        \
     X(CLOSED, rejected, "closed")       /* the stage takes no more: the host stops */                        \
     X(LEFT, rejected, "gone")           /* its client left while it waited for room */                       \
+    X(GATE, rejected, "gate")           /* admission: over its class's rate, or over the limit */           \
     X(NOMEM, rejected, "memory")        /* no memory for the copy of a fan-out */                            \
+    X(OVERLOAD, rejected, "overload")   /* the process is short of something, and its class is refused now */ \
     X(DEADLINE, expired, "deadline")    /* passed in the queue, or while it ran */                           \
     X(MAX_AGE, expired, "max_age")      /* longer in the queue than it allows */                             \
     X(GONE, expired, "gone")            /* its client left */                                                \
     X(NEWEST, dropped, "newest")        /* overflow: drop_newest */                                          \
     X(OLDEST, dropped, "oldest")        /* overflow: drop_oldest */                                          \
+    X(SHED, dropped, "shed")            /* admission: it had waited for too long when its turn came */       \
     X(SHUTDOWN, dropped, "shutdown")    /* the drain time was over */                                        \
     X(PURGED, dropped, "purged")        /* taken out of the queue from outside: weir queue drop */          \
     X(ERROR, failed, "error")           /* the handler raised */                                             \

@@ -1,37 +1,74 @@
 #include "core/recent.h"
 
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
 #include "base/clock.h"
 #include "base/mem.h"
 #include "core/graph.h"
 #include "core/pause.h"
 #include "core/pool.h"
 #include "core/stage.h"
+#include "core/worker.h"
 
 struct kept {
     struct weir_ledger_sum before;
+    int64_t worked_ns, collected_ns; /* before */
     struct weir_recent_figures figures;
     struct weir_recent_length fine[WEIR_RECENT_FINE], coarse[WEIR_RECENT_COARSE];
 };
 
+struct cpu_times {
+    uint64_t ran_ns, delayed_ns;
+};
+
+struct kept_pool {
+    struct weir_pool_load load;
+    struct cpu_times *cpu; /* by worker, at the last tick */
+    struct weir_recent_pool figures;
+};
+
 struct weir_recent {
     struct weir_graph *graph;
+    struct kept_pool *pools;
     uint64_t ticked_ns;
     size_t ticks;
     struct kept stages[];
 };
 
+static bool make_pools(struct weir_recent *r)
+{
+    r->pools = weir_calloc(r->graph->pool_count + 1, sizeof *r->pools);
+    for (size_t i = 0; r->pools != NULL && i < r->graph->pool_count; i++) {
+        r->pools[i].cpu = weir_calloc(r->graph->pools[i].slot_count + 1, sizeof(struct cpu_times));
+        if (r->pools[i].cpu == NULL)
+            return false;
+    }
+    return r->pools != NULL;
+}
+
 int weir_recent_create(struct weir_graph *graph, struct weir_recent **ret, struct weir_err *reterr)
 {
     struct weir_recent *r = weir_calloc(1, sizeof *r + graph->stage_count * sizeof r->stages[0]);
-    if (r == NULL)
+    if (r != NULL)
+        r->graph = graph;
+    if (r == NULL || !make_pools(r)) {
+        weir_recent_destroy(r);
         return weir_err_set(reterr, WEIR_E_NOMEM, "statistics: out of memory");
-    r->graph = graph;
+    }
     *ret = r;
     return WEIR_OK;
 }
 
 void weir_recent_destroy(struct weir_recent *r)
 {
+    if (r == NULL)
+        return;
+    for (size_t i = 0; r->pools != NULL && i < r->graph->pool_count; i++)
+        weir_free(r->pools[i].cpu);
+    weir_free(r->pools);
     weir_free(r);
 }
 
@@ -68,6 +105,8 @@ static void compare(struct weir_recent_figures *f, const struct weir_ledger_sum 
     f->failed = (double)(now->failed - before->failed) / span_s;
     f->expired = (double)(now->expired - before->expired) / span_s;
     f->dropped = (double)(now->dropped - before->dropped) / span_s;
+    f->gated = (double)(now->reasons[WEIR_REASON_GATE] - before->reasons[WEIR_REASON_GATE] + now->reasons[WEIR_REASON_SHED] -
+                        before->reasons[WEIR_REASON_SHED]) / span_s;
     quantiles(&now->wait_ns, &before->wait_ns, &f->wait_p50_ns, &f->wait_p99_ns);
     quantiles(&now->service_ns, &before->service_ns, &f->service_p50_ns, &f->service_p99_ns);
 }
@@ -84,6 +123,68 @@ static void keep_length(struct kept *k, size_t tick, size_t depth)
     k->fine[tick % WEIR_RECENT_FINE] = (struct weir_recent_length){(float)depth, (uint32_t)depth};
 }
 
+/* What its handlers did with the workers. */
+static void note_work(struct kept *k, const struct weir_stage_sample *sample, double span_s)
+{
+    double worked = (double)(sample->worked_ns - k->worked_ns), collected = (double)(sample->collected_ns - k->collected_ns);
+    k->worked_ns = sample->worked_ns;
+    k->collected_ns = sample->collected_ns;
+    if (span_s <= 0)
+        return;
+    k->figures.workers = worked / (span_s * (double)WEIR_NS_PER_S);
+    k->figures.collected = worked > 0 ? collected / worked : 0;
+}
+
+/* Of its thread, from the kernel's books (Documentation/scheduler/sched-stats.rst): zeros where there are none. */
+static struct cpu_times read_cpu(const struct weir_worker *w)
+{
+    struct cpu_times t = {0};
+    char path[64], text[96];
+    snprintf(path, sizeof path, "/proc/self/task/%d/schedstat", (int)w->tid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    if (n > 0) {
+        char *at = text;
+        text[n] = '\0';
+        t.ran_ns = strtoull(at, &at, 10);
+        t.delayed_ns = strtoull(at, &at, 10);
+    }
+    return t;
+}
+
+/* What the worker in slot `i` has had since the last tick. */
+static struct cpu_times take_cpu(struct kept_pool *k, const struct weir_worker *w, size_t i)
+{
+    struct cpu_times now = {0}, before = k->cpu[i];
+    if (w != NULL && atomic_load_explicit(&w->state, memory_order_acquire) == WEIR_WORKER_RUNNING)
+        now = read_cpu(w);
+    k->cpu[i] = now;
+    if (now.ran_ns < before.ran_ns || now.delayed_ns < before.delayed_ns) /* another worker has the slot, or none */
+        return (struct cpu_times){0};
+    return (struct cpu_times){now.ran_ns - before.ran_ns, now.delayed_ns - before.delayed_ns};
+}
+
+static void tick_pool(struct kept_pool *k, struct weir_pool *p, uint64_t now_ns, double span_s)
+{
+    struct cpu_times sum = {0};
+    unsigned stuck = 0;
+    double busy = weir_pool_busy(p, &k->load, now_ns);
+    for (unsigned i = 0; p->workers != NULL && i < p->slot_count; i++) {
+        struct cpu_times one = take_cpu(k, p->workers[i], i);
+        sum.ran_ns += one.ran_ns;
+        sum.delayed_ns += one.delayed_ns;
+        stuck += p->workers[i] != NULL && weir_worker_stuck(p->workers[i]);
+    }
+    k->figures = (struct weir_recent_pool){.stuck = stuck};
+    if (span_s <= 0)
+        return;
+    k->figures.busy = busy;
+    k->figures.cpu = (double)sum.ran_ns / (span_s * (double)WEIR_NS_PER_S);
+    k->figures.delayed = (double)sum.delayed_ns / (span_s * (double)WEIR_NS_PER_S);
+}
+
 void weir_recent_tick(struct weir_recent *r, uint64_t now_ns)
 {
     double span_s = r->ticked_ns == 0 ? 0 : (double)(now_ns - r->ticked_ns) / (double)WEIR_NS_PER_S;
@@ -94,13 +195,21 @@ void weir_recent_tick(struct weir_recent *r, uint64_t now_ns)
         weir_stage_read(s, &sample);
         compare(&k->figures, &sample.ledger, &k->before, span_s);
         k->before = sample.ledger;
+        note_work(k, &sample, span_s);
         atomic_store_explicit(&s->rate, k->figures.handled, memory_order_relaxed);
         if (span_s > 0)
             keep_length(k, r->ticks, weir_queue_depth(&s->queue));
     }
+    for (size_t i = 0; i < r->graph->pool_count; i++)
+        tick_pool(&r->pools[i], &r->graph->pools[i], now_ns, span_s);
     if (span_s > 0)
         r->ticks++;
     r->ticked_ns = now_ns;
+}
+
+const struct weir_recent_pool *weir_recent_read_pool(const struct weir_recent *r, const struct weir_pool *p)
+{
+    return &r->pools[p->index].figures;
 }
 
 const struct weir_recent_figures *weir_recent_read(const struct weir_recent *r, const struct weir_stage *s)
@@ -128,14 +237,13 @@ size_t weir_recent_coarse(const struct weir_recent *r, const struct weir_stage *
     return copy_ring(r->stages[s->index].coarse, WEIR_RECENT_COARSE, begun, out);
 }
 
-/* A stage behind a full queue that makes emitters wait. */
-static const char *waits_for(const struct weir_stage *s)
+const struct weir_stage *weir_recent_waits_for(const struct weir_stage *s)
 {
     for (size_t p = 0; p < s->port_count; p++) {
         for (size_t e = 0; e < s->ports[p].edge_count; e++) {
             const struct weir_edge *edge = &s->ports[p].edges[e];
             if (edge->overflow.policy == WEIR_OVERFLOW_WAIT && atomic_load(&edge->target->queue.shared.waiting) > 0)
-                return edge->target->name;
+                return edge->target;
         }
     }
     return NULL;
@@ -147,9 +255,9 @@ const char *weir_recent_blocked_by(struct weir_stage *s, double busy, int64_t ru
     unsigned live = atomic_load_explicit(&s->pool->live, memory_order_relaxed);
     if (weir_stage_is_paused(s))
         return "paused";
-    const char *other = waits_for(s);
+    const struct weir_stage *other = weir_recent_waits_for(s);
     if (other != NULL)
-        return other;
+        return other->name;
     if (s->kind == WEIR_STAGE_SOURCE || weir_queue_depth(&s->queue) == 0)
         return NULL;
     if (running >= (int64_t)s->concurrency * live)

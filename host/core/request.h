@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/reason.h"
+
 struct weir_strbuf;
 struct weir_worker;
 struct weir_request;
@@ -19,6 +21,15 @@ enum weir_request_end {
     WEIR_REQUEST_REFUSED,    /* its last emit was refused by a queue */
     WEIR_REQUEST_DROPPED,    /* a drop_* policy took it */
     WEIR_REQUEST_EXPIRED,    /* its deadline, or its queue's max_age, passed */
+};
+
+struct weir_stage;
+
+/* Which queue or gate refused or dropped a request's event last, and why. */
+struct weir_refusal {
+    const struct weir_stage *stage; /* NULL: none has */
+    uint32_t retry_after_ms;        /* when there may be room; 0: not known */
+    uint8_t reason;                 /* enum weir_reason */
 };
 
 struct weir_request_ops {
@@ -35,6 +46,14 @@ struct weir_request {
     size_t size;                        /* [const] bytes it counts for in a queue */
     uint64_t waited_ns;                 /* [owner: holder] spent in queues so far */
     bool refused;                       /* [owner: holder] its last emit was refused */
+    struct weir_refusal refusal;        /* [owner: holder] */
 };
+
+/* Takes NULL. The holder's thread. */
+static inline void weir_request_note(struct weir_request *r, const struct weir_stage *stage, enum weir_reason reason, uint32_t retry_after_ms)
+{
+    if (r != NULL)
+        r->refusal = (struct weir_refusal){.stage = stage, .retry_after_ms = retry_after_ms, .reason = (uint8_t)reason};
+}
 
 #endif

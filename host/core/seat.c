@@ -2,6 +2,7 @@
 
 #include "core/event.h"
 #include "core/failures.h"
+#include "core/gate.h"
 #include "core/graph.h"
 #include "core/on_error.h"
 #include "core/pool.h"
@@ -104,6 +105,16 @@ void weir_seat_give_back(struct weir_seat *seat, struct weir_event **evs, size_t
         weir_pool_wake(stage->pool, stage);
 }
 
+void weir_seat_worked(struct weir_seat *seat, uint64_t began_ns, uint64_t before_ns)
+{
+    struct weir_worker *w = seat->worker;
+    uint64_t inside = w->worked_ns - before_ns, all = w->now_ns > began_ns ? w->now_ns - began_ns : 0;
+    if (all <= inside)
+        return;
+    w->worked_ns += all - inside;
+    weir_seat_add_time(&seat->worked_ns, all - inside);
+}
+
 static void leave_queue(struct weir_seat *seat, const struct weir_event *ev)
 {
     weir_ledger_add(&seat->ledger.queued, -1);
@@ -132,24 +143,50 @@ static void end_request(struct weir_seat *seat, struct weir_event *ev, enum weir
         request->ops->end(request, seat->worker, why);
 }
 
+/* `why` a taken event is not begun: it expired; or the gate sheds it. NONE: it is begun, and counts as running for the gate before it
+ * leaves the queue. Apart from weir_seat_begin, whose way without a gate is to stay short. */
+__attribute__((noinline)) static enum weir_reason ask_gate(struct weir_seat *seat, const struct weir_event *ev, uint64_t waited,
+                                                           enum weir_reason why)
+{
+    struct weir_gate *gate = seat->stage->gate;
+    bool shed = weir_gate_taken(seat, ev->class_index, waited);
+    if (why == WEIR_REASON_NONE && shed)
+        why = WEIR_REASON_SHED;
+    if (why == WEIR_REASON_NONE)
+        weir_gate_begin(gate);
+    return why;
+}
+
+/* Ends `ev`, which has left the queue and is not begun. */
+__attribute__((noinline)) static void end_taken(struct weir_seat *seat, struct weir_event *ev, enum weir_reason why)
+{
+    struct weir_ledger *l = &seat->ledger;
+    bool shed = why == WEIR_REASON_SHED;
+    weir_ledger_add(shed ? &l->dropped : &l->expired, 1);
+    count_reason(l, why);
+    release_partition(seat, ev);
+    if (shed)
+        weir_request_note(ev->request, seat->stage, why, 0);
+    end_request(seat, ev, shed ? WEIR_REQUEST_DROPPED : WEIR_REQUEST_EXPIRED);
+    weir_event_free(seat->worker, ev);
+}
+
 bool weir_seat_begin(struct weir_seat *seat, struct weir_event *ev)
 {
     struct weir_worker *w = seat->worker;
     struct weir_ledger *l = &seat->ledger;
-    enum weir_reason expired = weir_seat_why_expired(seat, ev);
+    uint64_t waited = w->now_ns > ev->enqueued_ns ? w->now_ns - ev->enqueued_ns : 0;
+    enum weir_reason why = weir_seat_why_expired(seat, ev);
+    if (seat->stage->gate != NULL)
+        why = ask_gate(seat, ev, waited, why);
     leave_queue(seat, ev);
-    if (expired != WEIR_REASON_NONE) {
-        weir_ledger_add(&l->expired, 1);
-        count_reason(l, expired);
-        release_partition(seat, ev);
-        end_request(seat, ev, WEIR_REQUEST_EXPIRED);
-        weir_event_free(w, ev);
+    if (why != WEIR_REASON_NONE) {
+        end_taken(seat, ev, why);
         return false;
     }
     ev->started_ns = w->now_ns;
     seat->running++;
     weir_ledger_add(&l->running, 1);
-    uint64_t waited = w->now_ns > ev->enqueued_ns ? w->now_ns - ev->enqueued_ns : 0;
     weir_hist_record(&l->wait_ns, waited);
     if (ev->request != NULL)
         ev->request->waited_ns += waited;
@@ -213,6 +250,8 @@ void weir_seat_end(struct weir_seat *seat, struct weir_event *ev, enum weir_reas
     struct weir_worker *w = seat->worker;
     uint64_t now = weir_worker_now(w);
     seat->running--;
+    if (seat->tally != NULL) /* before it counts as ended: when nothing is in flight, the gate counts nothing either */
+        weir_gate_end(seat, ev->class_index, now > ev->arrival_ns ? now - ev->arrival_ns : 0);
     if (atomic_load_explicit(&seat->saturated, memory_order_relaxed))
         set_saturated(seat);
     count_end(seat, ev, reason, error);

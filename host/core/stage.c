@@ -24,11 +24,14 @@ void weir_stage_read(struct weir_stage *s, struct weir_stage_sample *ret)
     struct weir_ledger *ledgers[WEIR_GRAPH_SLOTS_MAX];
     size_t n = 0;
     ret->vm_bytes = 0;
+    ret->worked_ns = ret->collected_ns = 0;
     for (size_t i = 0; i < s->graph->slot_count; i++) {
         struct weir_seat *seat = seat_in_slot(s, i);
         if (seat == NULL)
             continue;
         ledgers[n++] = &seat->ledger;
+        ret->worked_ns += atomic_load_explicit(&seat->worked_ns, memory_order_relaxed);
+        ret->collected_ns += atomic_load_explicit(&seat->collected_ns, memory_order_relaxed);
         ret->vm_bytes += (size_t)atomic_load_explicit(&seat->handler_bytes, memory_order_relaxed);
     }
     weir_ledger_read(ledgers, n, &ret->ledger);

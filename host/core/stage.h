@@ -14,6 +14,7 @@
 #include "core/queue.h"
 #include "core/source.h"
 
+struct weir_gate;
 struct weir_graph;
 struct weir_pool;
 struct weir_taps;
@@ -30,6 +31,7 @@ struct weir_stage {
     struct weir_graph *graph;   /* [const] */
     struct weir_pool *pool;     /* [const] */
     struct weir_queue queue;
+    struct weir_gate *gate;     /* [const] what admits to the queue; NULL: no controller does. Owned */
     struct weir_port *ports;    /* [const] */
     size_t port_count;          /* [const] */
     unsigned batch_max;         /* [const] events per turn, at first */
@@ -37,6 +39,8 @@ struct weir_stage {
     unsigned concurrency;       /* [const] calls begun and not ended, per worker */
     uint64_t slice_ns, stall_ns, cpu_ns, wall_ns; /* [const] limits of a handler call */
     uint64_t deadline_ns;       /* [const] sources: of the events they make; 0: none */
+    bool has_class;             /* [const] sources: of the events they make, unless they know better … */
+    uint8_t class_index;        /* [const] … this one; else the application's default */
     size_t memory;              /* [const] per VM */
     struct weir_edge on_error;  /* [const] where failed events are offered; its target NULL: nowhere. Never waits */
     _Atomic int64_t stalls;     /* [atomic relaxed, one writer: watchdog] calls that got a worker stuck */
@@ -61,6 +65,7 @@ struct weir_stage_sample {
     struct weir_ledger_sum ledger;
     size_t capacity, capacity_bytes;
     size_t vm_bytes;            /* of all its handlers */
+    int64_t worked_ns, collected_ns; /* time of workers that its handlers had; of that, taken by collecting garbage */
     int64_t stalls;             /* calls that got a worker stuck */
     double rate;                /* handled per second over the last second or so */
 };

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "core/event.h"
+#include "core/gate.h"
 #include "core/pool.h"
 #include "core/seat.h"
 #include "core/stage.h"
@@ -63,11 +64,20 @@ static void leave_list_locked(struct weir_shared_lane *shared, struct weir_waite
     atomic_fetch_sub(&shared->waiting, 1);
 }
 
+/* The verdict falls, on whichever worker. */
+static void count_offered(struct weir_seat *seat, const struct weir_event *ev)
+{
+    weir_ledger_add(&seat->ledger.waiting, -1);
+    weir_ledger_add(&seat->ledger.offered, 1);
+    if (seat->tally != NULL)
+        weir_gate_count(seat, ev->class_index, false);
+}
+
+/* Its gate was asked when it came. */
 static void count_let_in(struct weir_worker *w, struct weir_stage *stage, const struct weir_event *ev)
 {
     struct weir_ledger *l = &w->seats[stage->index]->ledger;
-    weir_ledger_add(&l->waiting, -1);
-    weir_ledger_add(&l->offered, 1);
+    count_offered(w->seats[stage->index], ev);
     weir_ledger_add(&l->accepted, 1);
     weir_ledger_add(&l->queued, 1);
     weir_ledger_add(&l->queued_bytes, ev->bytes);
@@ -133,8 +143,7 @@ void weir_waiter_sweep(struct weir_worker *w, bool all)
             continue;
         struct weir_stage *stage = wt->stage;
         struct weir_ledger *l = &w->seats[stage->index]->ledger;
-        weir_ledger_add(&l->waiting, -1);
-        weir_ledger_add(&l->offered, 1);
+        count_offered(w->seats[stage->index], wt->ev);
         weir_ledger_add(&l->rejected, 1);
         weir_ledger_add(&l->reasons[all ? WEIR_REASON_CLOSED : late ? WEIR_REASON_TOO_LATE : WEIR_REASON_LEFT], 1);
         finish(wt, all ? WEIR_VERDICT_CLOSED : WEIR_VERDICT_EXPIRED);

@@ -148,6 +148,12 @@ static inline void weir_watch_leave(struct weir_watch *w)
     atomic_store_explicit(&w->serial, serial + 1, memory_order_release);
 }
 
+/* Whether logic runs on this thread now: calls are not nested. The watch's own thread. */
+static inline bool weir_watch_runs(const struct weir_watch *w)
+{
+    return (atomic_load_explicit(&w->serial, memory_order_relaxed) & 1) != 0;
+}
+
 /* The order for the call that runs, which stays; NONE: there is none. */
 static inline enum weir_watch_order weir_watch_order(const struct weir_watch *w)
 {

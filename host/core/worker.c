@@ -10,6 +10,7 @@
 #include "core/event.h"
 #include "core/graph.h"
 #include "core/pool.h"
+#include "core/relief.h"
 #include "core/service.h"
 #include "core/stage.h"
 #include "core/waiter.h"
@@ -37,6 +38,7 @@ void weir_worker_post(struct weir_worker *w, struct weir_message *m)
  * nobody must take this worker for a parked one from here on. */
 static void leave_park(struct weir_worker *w, uint64_t parked_ns)
 {
+    atomic_store_explicit(&w->polled_ns, w->now_ns, memory_order_relaxed);
     atomic_store_explicit(&w->parked_ns, 0, memory_order_relaxed);
     weir_hist_add_relaxed(&w->idle_ns, w->now_ns - parked_ns);
     weir_watch_rouse(&w->watch);
@@ -54,13 +56,6 @@ uint64_t weir_worker_now(struct weir_worker *w)
     return w->now_ns;
 }
 
-uint64_t weir_worker_idle_ns(const struct weir_worker *w, uint64_t now_ns)
-{
-    uint64_t idle = atomic_load_explicit(&w->idle_ns, memory_order_relaxed);
-    uint64_t parked = atomic_load_explicit(&w->parked_ns, memory_order_relaxed);
-    return idle + (parked != 0 && now_ns > parked ? now_ns - parked : 0);
-}
-
 void weir_worker_order(struct weir_worker *w, unsigned orders)
 {
     atomic_fetch_or_explicit(&w->orders, orders, memory_order_acq_rel);
@@ -68,14 +63,6 @@ void weir_worker_order(struct weir_worker *w, unsigned orders)
     if (!w->leaving)
         uv_async_send(&w->inbox.wake);
     weir_mutex_unlock(&w->pool->mu);
-}
-
-bool weir_worker_quiet(const struct weir_worker *w)
-{
-    if (atomic_load_explicit(&w->state, memory_order_acquire) == WEIR_WORKER_GONE)
-        return true; /* it left before it saw the last order */
-    unsigned orders = atomic_load_explicit(&w->orders, memory_order_acquire);
-    return orders != 0 && atomic_load_explicit(&w->quiet_for, memory_order_acquire) == orders;
 }
 
 void weir_worker_flush(struct weir_worker *w)
@@ -130,15 +117,27 @@ static void publish_memory(struct weir_seat *seat)
     atomic_store_explicit(&seat->handler_bytes, (int64_t)h->ops->memory(h), memory_order_relaxed);
 }
 
+/* How many events its handler gets in one go: sockets are to wait for no more than POLL_AFTER_NS and one call. */
+static size_t turn_share(const struct weir_seat *seat, size_t max)
+{
+    double fit = POLL_AFTER_NS / (seat->mean_service_ns + 1.0);
+    if (seat->stage->takes_batches || seat->stage->pool->blocking || fit >= (double)max)
+        return max;
+    return fit < 1.0 ? 1 : (size_t)fit;
+}
+
 static bool run_seat(struct weir_worker *w, struct weir_seat *seat)
 {
     size_t room = seat->stage->concurrency - seat->running;
-    size_t batch = atomic_load_explicit(&seat->stage->batch, memory_order_relaxed), max = batch < room ? batch : room;
-    size_t n = weir_queue_take(seat, w->batch, max);
+    size_t batch = weir_relief_batch(w->graph, atomic_load_explicit(&seat->stage->batch, memory_order_relaxed));
+    size_t max = batch < room ? batch : room;
+    size_t n = weir_queue_take(seat, w->batch, turn_share(seat, max));
     if (n == 0)
         return false;
     struct weir_handler *h = seat->handler;
+    uint64_t began = w->now_ns, before = w->worked_ns;
     h->ops->handle(h, w->batch, n);
+    weir_seat_worked(seat, began, before);
     publish_memory(seat);
     bool suspended = seat->running >= seat->stage->concurrency; /* by calls that outlived the batch: it may take long */
     if (suspended && atomic_load_explicit(&w->pool->live, memory_order_relaxed) > 1)
@@ -342,6 +341,7 @@ static void park(struct weir_worker *w)
     if (w->in_pool)
         weir_pool_park(w->pool, w);
     w->now_ns = weir_clock_ns();
+    weir_relief_note_turn(w);
     atomic_store_explicit(&w->parked_ns, w->now_ns, memory_order_relaxed);
     weir_watch_rest(&w->watch);
 }
@@ -352,6 +352,7 @@ static void poll_loop(struct weir_worker *w)
     if (!idle) {
         uv_run(&w->loop, UV_RUN_NOWAIT);
         weir_worker_now(w);
+        weir_relief_note_turn(w);
         return;
     }
     park(w);
@@ -428,6 +429,7 @@ static void *run_thread(void *arg)
 {
     struct weir_worker *w = arg;
     current = w;
+    w->tid = gettid();
     weir_watchdog_add(w->graph->watchdog, &w->watch, "worker", w);
     weir_worker_now(w);
     start_handlers(w);

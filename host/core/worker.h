@@ -53,10 +53,15 @@ struct weir_worker {
     struct weir_graph *graph; /* [const] */
     struct weir_seat **seats; /* [const] by stage index; the slot's, they outlive the worker */
     pthread_t thread;         /* [owner: control] */
+    pid_t tid;                /* [const] after `started`: the kernel's number of it */
     bool joined;              /* [owner: control] */
     _Atomic uint64_t idle_ns; /* [atomic relaxed, one writer] time parked, up to the last time */
     _Atomic uint64_t parked_ns; /* [atomic relaxed, one writer] since when it is parked; 0: it is not */
     struct weir_inbox inbox;
+    _Atomic uint64_t polled_ns; /* [atomic relaxed, one writer] when it last came back from its poll */
+    _Atomic uint64_t lag_ns;  /* [atomic relaxed] the longest time between two polls since weir_relief_take_lag */
+    struct weir_message collect; /* weir_relief_collect */
+    _Atomic bool collecting;  /* [atomic acq/rel] that is on its way */
     _Atomic int state;        /* [atomic acq/rel] enum weir_worker_state */
     _Atomic unsigned orders;  /* [atomic acq/rel] given by control */
     _Atomic unsigned quiet_for; /* [atomic acq/rel] the orders under which it was quiet: no source had anything under way; CANCEL: done */
@@ -72,6 +77,7 @@ struct weir_worker {
     /* [owner: worker] from here on */
     uv_loop_t loop;
     uint64_t now_ns;            /* the last reading of the clock */
+    uint64_t worked_ns;         /* of handlers, in all (weir_seat_worked) */
     struct weir_seat **by_rank; /* farthest downstream first */
     size_t words;               /* of the bit sets, which are by rank */
     uint64_t *ready;            /* seats whose own lane has events */

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "io/file_threads.h"
 
 enum { WHY_MAX = 320 };
 
@@ -224,6 +225,7 @@ static void connect_unix(struct weir_dial *d)
 static void on_found(uv_getaddrinfo_t *lookup, int status, struct addrinfo *found)
 {
     struct weir_dial *d = lookup->data;
+    weir_file_threads_end();
     d->looking = false;
     d->found = d->at = found;
     d->code = status;
@@ -251,6 +253,7 @@ static void look_up(struct weir_dial *d)
     d->lookup.data = d;
     int rc = uv_getaddrinfo(d->loop, &d->lookup, on_found, host, port, &hints);
     if (rc == 0) {
+        weir_file_threads_begin();
         d->looking = true;
         d->holders++;
         return;

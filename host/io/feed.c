@@ -2,12 +2,16 @@
 
 #include <stdatomic.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/list.h"
 #include "core/event.h"
+#include "core/relief.h"
 #include "core/seat.h"
 #include "core/stage.h"
 #include "core/worker.h"
+
+static const uint64_t HOLD_NS = 50 * WEIR_NS_PER_MS;
 
 uint64_t weir_feed_next_source(void)
 {
@@ -24,14 +28,41 @@ static void settle(struct weir_feed *f, enum weir_verdict verdict, struct weir_e
     f->resume(f);
 }
 
-static void on_again(struct weir_aside *a)
+/* Holds an event that would be refused, or whose source is not to be read now, where its stage says that there is nothing to lose by that.
+ * false: nothing speaks against it, or it can't be held. */
+static bool hold(struct weir_feed *f, struct weir_event *ev)
 {
-    struct weir_feed *f = WEIR_LIST_ENTRY(a, struct weir_feed, again);
+    struct weir_worker *w = f->seat->worker;
+    const struct weir_graph *g = w->graph;
+    if (weir_relief_word(g) == 0 || f->port->edge_count != 1 || f->port->edges[0].overflow.policy != WEIR_OVERFLOW_WAIT)
+        return false;
+    if (!weir_relief_stops(g) && !weir_relief_sheds_class(g, ev->class_index))
+        return false;
+    if (weir_timer_set(w, &f->held, w->now_ns + HOLD_NS) < 0)
+        return false;
+    f->ev = ev;
+    return true;
+}
+
+static void send_again(struct weir_feed *f)
+{
     struct weir_event *ev = f->ev;
+    if (hold(f, ev))
+        return;
     f->ev = NULL;
     enum weir_verdict verdict = weir_port_emit(f->seat, f->port, ev, &f->emission);
     if (verdict != WEIR_VERDICT_PENDING)
         settle(f, verdict, verdict == WEIR_VERDICT_ACCEPTED ? NULL : ev);
+}
+
+static void on_again(struct weir_aside *a)
+{
+    send_again(WEIR_LIST_ENTRY(a, struct weir_feed, again));
+}
+
+static void on_held(struct weir_timer *t)
+{
+    send_again(WEIR_LIST_ENTRY(t, struct weir_feed, held));
 }
 
 /* Of several branches some may have taken it. */
@@ -59,13 +90,17 @@ void weir_feed_init(struct weir_feed *f, struct weir_seat *seat, struct weir_por
                             .port = port,
                             .resume = resume,
                             .source = weir_feed_next_source(),
-                            .again.run = on_again};
+                            .has_class = seat->stage->has_class,
+                            .class_index = seat->stage->class_index,
+                            .again.run = on_again,
+                            .held.fire = on_held};
     weir_list_init(&f->again.node);
 }
 
 void weir_feed_fini(struct weir_feed *f)
 {
     weir_list_remove(&f->again.node);
+    weir_timer_unset(f->seat->worker, &f->held);
     weir_event_free(f->seat->worker, f->ev);
     f->ev = NULL;
 }
@@ -81,10 +116,12 @@ int weir_feed_send(struct weir_feed *f, struct weir_value value, enum weir_verdi
     uint64_t now = weir_worker_now(w), deadline = f->seat->stage->deadline_ns;
     ev->value = value;
     ev->source = f->source;
+    if (f->has_class)
+        ev->class_index = f->class_index;
     ev->arrival_ns = now;
     ev->deadline_ns = deadline != 0 ? now + deadline : 0;
     f->emission.done = on_verdict;
-    *ret = weir_port_emit(f->seat, f->port, ev, &f->emission);
+    *ret = hold(f, ev) ? WEIR_VERDICT_PENDING : weir_port_emit(f->seat, f->port, ev, &f->emission);
     f->waiting = *ret == WEIR_VERDICT_PENDING;
     if (*ret != WEIR_VERDICT_ACCEPTED && !f->waiting)
         weir_event_free(w, ev);

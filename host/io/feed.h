@@ -5,6 +5,9 @@
  *     └──(no room, overflow: wait)──> waits <───────────────────────────────────────────────────────┘
  *                                       └──(room, or refused)──> resume
  *
+ * While the process is short of something (core/relief.h), what can wait is held: of classes that are refused now, and all of it while nothing is
+ * accepted.
+ *
  * The wait of an event ends by the limits of the stage behind, which are not its source's: without a deadline of
  * its own it is begun anew. One per stream. Owner: the source's instance, in place while an event waits. Threads:
  * the worker's. */
@@ -15,6 +18,7 @@
 #include <stdint.h>
 
 #include "core/port.h"
+#include "core/timer.h"
 #include "core/value.h"
 #include "core/worker.h"
 
@@ -24,12 +28,15 @@ struct weir_feed {
     struct weir_seat *seat;
     struct weir_port *port;
     uint64_t source; /* of its events: what order_by: source and weir.meta().source see; the owner may set it */
+    bool has_class;      /* the owner may set it: its events are of this class, else of the application's default one */
+    uint8_t class_index;
     void *arg;       /* the owner's */
     /* The event that waited has its verdict: produce on. Never inside weir_feed_send. */
     void (*resume)(struct weir_feed *f);
     struct weir_emission emission; /* private, as the rest */
     struct weir_aside again;
-    struct weir_event *ev; /* whose wait is to be begun anew; NULL: none */
+    struct weir_timer held;
+    struct weir_event *ev; /* whose wait is to be begun anew, or that is held; NULL: none */
     enum weir_verdict verdict;     /* of the event that waited last */
     bool waiting;
 };

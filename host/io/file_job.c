@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "core/worker.h"
+#include "io/file_threads.h"
 
 enum {
     FIRST = 4 << 10, /* bytes of data that are asked for before anything is known of the file */
@@ -329,6 +330,7 @@ static void on_done(uv_work_t *work, int status);
 static void queue(uv_loop_t *loop, struct weir_file_job *job)
 {
     weir_handover_give(&job->handover);
+    weir_file_threads_begin();
     uv_queue_work(loop, &job->work, on_work, on_done); /* fails only without a function */
 }
 
@@ -336,6 +338,7 @@ static void on_done(uv_work_t *work, int status)
 {
     struct weir_file_job *job = WEIR_LIST_ENTRY(work, struct weir_file_job, work); /* not by work->data: see handover.h */
     weir_handover_take(&job->handover);
+    weir_file_threads_end();
     if (status != 0 || (job->rc == WANTS && job->cancelled))
         job->rc = -ECANCELED;
     if (job->rc == WANTS && weir_holder_hold(job->holder, job->wanted)) {

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "core/worker.h"
 #include "io/file_state.h"
+#include "io/file_threads.h"
 #include "io/handover.h"
 
 struct weir_file_saver {
@@ -53,6 +54,7 @@ static void on_done(uv_work_t *work, int status)
     struct weir_file_saver *s = WEIR_LIST_ENTRY(work, struct weir_file_saver, work);
     weir_handover_take(&s->handover);
     (void)status; /* it is never cancelled */
+    weir_file_threads_end();
     s->writing = false;
     if (s->error != 0 && !s->told)
         weir_log(WEIR_LOG_ERROR, "file", NULL,
@@ -68,6 +70,7 @@ void weir_file_saver_write(struct weir_file_saver *s, struct weir_worker *w)
         return;
     s->writing = true;
     weir_handover_give(&s->handover);
+    weir_file_threads_begin();
     uv_queue_work(&w->loop, &s->work, on_work, on_done); /* fails only without a function */
 }
 

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "io/file_set_inner.h"
+#include "io/file_threads.h"
 
 static const uint64_t soon_ns = 5 * WEIR_NS_PER_MS;
 
@@ -103,6 +104,7 @@ static void on_look_done(uv_work_t *work, int status)
     struct weir_file_set *s = WEIR_LIST_ENTRY(work, struct weir_file_set, look);
     weir_handover_take(&s->handover);
     (void)status; /* it is never cancelled */
+    weir_file_threads_end();
     uint64_t now = weir_worker_now(weir_file_set_worker(s));
     s->looking = false;
     if (!s->stopped && s->look_error == WEIR_OK) /* no memory: as if it had not been looked */
@@ -120,6 +122,7 @@ void weir_file_set_look(struct weir_file_set *s)
     }
     s->looking = true;
     weir_handover_give(&s->handover);
+    weir_file_threads_begin();
     uv_queue_work(&weir_file_set_worker(s)->loop, &s->look, on_look_work,
                   on_look_done); /* fails only without a function */
 }

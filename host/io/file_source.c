@@ -18,6 +18,7 @@
 #include "core/source.h"
 #include "core/stage.h"
 #include "core/worker.h"
+#include "io/class_rule.h"
 #include "io/file_set.h"
 #include "io/sole.h"
 
@@ -27,6 +28,7 @@ enum { START, END };
 static const char *const from_words[] = {"start", "end", NULL};
 
 static const struct weir_option options_of_file[] = {
+    WEIR_CLASS_OPTION,
     {.name = "path", .type = WEIR_OPTION_PATH, .text = "the file, or a pattern with * ? [...]"},
     {.name = "paths", .type = WEIR_OPTION_PATHS, .min = 1, .max = 1000, .text = "several of them"},
     {.name = "mode",

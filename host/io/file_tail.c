@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "core/seat.h"
+#include "io/file_threads.h"
 
 enum { CHUNK = 128 << 10 };
 
@@ -97,6 +98,7 @@ static void on_done(uv_work_t *work, int status)
 {
     struct weir_tail *t = WEIR_LIST_ENTRY(work, struct weir_tail, work);
     (void)status; /* it is never cancelled */
+    weir_file_threads_end();
     weir_handover_take(&t->handover);
     weir_free(t->job_path);
     t->job_path = NULL;
@@ -124,6 +126,7 @@ int weir_tail_read(struct weir_tail *t, void (*done)(struct weir_tail *t))
     t->again = false;
     t->checked = t->gone || t->next != NULL;
     weir_handover_give(&t->handover);
+    weir_file_threads_begin();
     uv_queue_work(&worker_of(t)->loop, &t->work, on_work, on_done); /* fails only without a function */
     return WEIR_OK;
 }

@@ -23,6 +23,7 @@
 #include "core/source.h"
 #include "core/stage.h"
 #include "core/worker.h"
+#include "io/class_rule.h"
 #include "io/feed.h"
 #include "io/sole.h"
 #include "io/source_value.h"
@@ -31,6 +32,7 @@ enum { BURST = 128, RATE_BURST = 1024 };
 static const uint64_t tick_ns = WEIR_NS_PER_MS, catch_up_ns = 100 * WEIR_NS_PER_MS;
 
 static const struct weir_option options_of_generator[] = {
+    WEIR_CLASS_OPTION,
     {.name = "rate",
      .type = WEIR_OPTION_INT,
      .fallback = "0",

@@ -553,6 +553,9 @@ int weir_http_conn_open(struct weir_http_server *s, int fd, const char *remote, 
         return WEIR_OK;
     }
     weir_http_conn_set_timer(c, WEIR_HTTP_TIMER_HEADER);
-    weir_http_conn_watch(c);
+    if (weir_transport_is_tls(&c->transport))
+        weir_http_conn_watch(c);
+    else
+        on_readable(c); /* who connects has mostly asked already: that saves it a turn, and us asking for it */
     return WEIR_OK;
 }

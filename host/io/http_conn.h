@@ -23,7 +23,10 @@
 #include "base/inbox.h"
 #include "base/list.h"
 #include "base/strbuf.h"
+#include "config/network.h"
 #include "core/port.h"
+#include "core/timer.h"
+#include "core/worker.h"
 #include "io/http_parse.h"
 #include "io/http_request.h"
 #include "io/http_server.h"
@@ -80,6 +83,8 @@ struct weir_http_conn {
     bool yields;      /* its last request failed, perhaps after long: those who came meanwhile are read first */
     bool consuming;   /* parsing is under way further up the stack */
     bool refused;     /* it is beyond max_connections */
+    bool peer_known;
+    struct weir_network peer; /* `remote`, once somebody asked: peer_known */
     char remote[WEIR_HTTP_REMOTE_MAX];
 };
 
@@ -129,6 +134,7 @@ struct weir_http_exchange {
     _Atomic bool gone;               /* [atomic relaxed] a hint for the holder; orders nothing */
     _Atomic unsigned refs; /* [atomic acq/rel] 1, and 1 for each message on its way to a holder's worker */
     struct weir_list node; /* [owner: loop] of the server's free list; while OUT of its list `out` */
+    struct weir_timer due; /* [owner: loop] while OUT: a deadline of its own */
     struct weir_http_exchange *late; /* [owner: loop] the one whose deadline passed, which this one answers
                                         instead: a reference. NULL: none */
     struct weir_message message;    /* takes the answer to the loop */
@@ -142,6 +148,7 @@ struct weir_http_exchange {
     size_t head_len; /* [owner: holder until answered] of the answer */
     int status;      /* [owner: holder until answered] */
     int end;         /* [owner: holder until answered] enum weir_request_end, -1: answered by its holder */
+    uint64_t number; /* [owner: loop] of its connection */
     bool keep_alive; /* [const] once out: the client may send another request */
     bool closes;     /* [owner: holder until answered] the answer says Connection: close */
     struct weir_http_file *file; /* [owner: whoever answers] */
@@ -165,6 +172,7 @@ struct weir_http_server {
     struct weir_http_settings settings;                                                     /* [const] */
     struct weir_access_log *log;                                                            /* [const] */
     void (*on_request)(struct weir_http_server *s, struct weir_http_request *r, void *arg); /* [const] */
+    void (*on_reject)(struct weir_http_server *s, struct weir_http_request *r, void *arg);  /* [const] NULL: none */
     void *arg;                                                                              /* [const] */
     _Atomic size_t *connections;                                                            /* [const] */
     _Atomic size_t own_connections;
@@ -186,6 +194,7 @@ struct weir_http_server {
     uv_timer_t deadline;          /* runs while `out` has had something since it was started */
     bool closed, paused, reading; /* reading: read_buffer is in use */
     uint64_t complained_ns;       /* when the log last heard of a failure to accept */
+    uint64_t puzzled_ns, puzzles; /* … of a deadline header that is none; how many it did not hear of since */
     char *read_buffer;
 };
 
@@ -252,11 +261,13 @@ void weir_http_answer_log(struct weir_http_exchange *ex);
 /* ---- http_deadline.c ---- */
 
 void weir_http_deadline_init(struct weir_http_server *s);
-/* The exchange is OUT from now on: answers 504 when its time is over before its answer begins. */
+/* The exchange is OUT from now on: says when its time is over (r.deadline_ns), and answers 504 then if its answer has not begun. */
 void weir_http_deadline_start(struct weir_http_exchange *ex);
 static inline void weir_http_deadline_end(struct weir_http_exchange *ex)
 {
     weir_list_remove(&ex->node);
+    if (ex->due.slot != 0)
+        weir_timer_unset(ex->server->worker, &ex->due);
 }
 
 /* ---- http_exchange.c ---- */
@@ -267,6 +278,8 @@ void weir_http_exchange_end(struct weir_http_exchange *ex);
 /* Gives up one reference: on the loop's thread recycled, elsewhere freed. */
 void weir_http_exchange_unref(struct weir_http_exchange *ex, bool on_loop);
 void weir_http_exchange_free(struct weir_http_exchange *ex);
+/* Answers it as the host does for `ex->end`, the reason why nobody else did. Its holder's thread; `w` its worker. */
+void weir_http_exchange_respond(struct weir_http_exchange *ex, struct weir_worker *w);
 /* Gives the exchange, whose answer stands in it, to the loop. The holder's thread; `w` its worker. */
 void weir_http_exchange_answer(struct weir_http_exchange *ex, struct weir_worker *w);
 /* Whether `w` is the worker of the exchange's loop. */
@@ -291,6 +304,9 @@ enum weir_http_framing {
 void weir_http_response_head(struct weir_http_exchange *ex, struct weir_worker *w, int status,
                              const struct weir_http_header *headers, size_t count,
                              enum weir_http_framing framing, uint64_t length);
+/* Retry-After: when a queue may have room for a request that was refused, in whole seconds; the value is in `text`. */
+enum { WEIR_HTTP_RETRY_MAX = 12 };
+struct weir_http_header weir_http_retry_after(const struct weir_http_exchange *ex, char text[WEIR_HTTP_RETRY_MAX]);
 /* Makes a short answer of the host's own. */
 void weir_http_response_plain(struct weir_http_exchange *ex, struct weir_worker *w, int status);
 /* HTTP's name of a status; "" for one without. */

@@ -3,8 +3,10 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "core/watch.h"
 #include "core/worker.h"
 #include "io/http_conn.h"
+#include "io/http_page.h"
 #include "io/tls.h"
 
 #ifdef WEIR_TESTING
@@ -19,16 +21,51 @@ static bool is_gone(const struct weir_request *r)
     return atomic_load_explicit(&weir_http_exchange_of(http)->gone, memory_order_relaxed);
 }
 
-static void end_unanswered(struct weir_request *r, struct weir_worker *w, enum weir_request_end why)
+static bool is_refusal(int end)
+{
+    return end == WEIR_REQUEST_REFUSED || end == WEIR_REQUEST_DROPPED;
+}
+
+void weir_http_exchange_respond(struct weir_http_exchange *ex, struct weir_worker *w)
 {
     static const int statuses[] = {
         [WEIR_REQUEST_UNANSWERED] = 500, [WEIR_REQUEST_FAILED] = 500,  [WEIR_REQUEST_REFUSED] = 503,
         [WEIR_REQUEST_DROPPED] = 503,    [WEIR_REQUEST_EXPIRED] = 504,
     };
+    const struct weir_http_page *page = ex->server->settings.reject_page;
+    if (page != NULL && is_refusal(ex->end))
+        weir_http_page_put(page, ex, w);
+    else
+        weir_http_response_plain(ex, w, statuses[ex->end]);
+    weir_http_exchange_answer(ex, w);
+}
+
+static void deliver_refusal(struct weir_message *m)
+{
+    struct weir_http_exchange *ex = WEIR_LIST_ENTRY(m, struct weir_http_exchange, message);
+    weir_http_server_now(ex->server);
+    ex->server->on_reject(ex->server, &ex->r, ex->server->arg);
+}
+
+/* Who answers for the source runs logic of its own, on the source's worker: in a turn of its own when other logic runs now. */
+static void hand_back(struct weir_http_exchange *ex, struct weir_worker *w)
+{
+    const struct weir_watch *watch = weir_watch_current();
+    ex->message.deliver = deliver_refusal;
+    if (weir_http_exchange_is_local(ex, w) && (watch == NULL || !weir_watch_runs(watch)))
+        deliver_refusal(&ex->message);
+    else
+        weir_http_exchange_post(ex, &ex->message);
+}
+
+static void end_unanswered(struct weir_request *r, struct weir_worker *w, enum weir_request_end why)
+{
     struct weir_http_exchange *ex = weir_http_exchange_of(weir_http_request_of(r));
     ex->end = (int)why;
-    weir_http_response_plain(ex, w, statuses[why]);
-    weir_http_exchange_answer(ex, w);
+    if (ex->server->on_reject != NULL && is_refusal(ex->end))
+        hand_back(ex, w);
+    else
+        weir_http_exchange_respond(ex, w);
 }
 
 static void describe(const struct weir_request *r, struct weir_strbuf *out)
@@ -85,6 +122,7 @@ struct weir_http_exchange *weir_http_exchange_create(struct weir_http_server *s,
     atomic_init(&ex->refs, 1);
     s->exchange_count++;
     weir_list_init(&ex->node);
+    ex->due = (struct weir_timer){.slot = 0};
     ex->out_pos = ex->head_len = 0;
     ex->producer = NULL;
     ex->sent = 0;

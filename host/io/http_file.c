@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "io/beneath.h"
+#include "io/file_threads.h"
 #include "io/http_conn.h"
 #include "io/http_syntax.h"
 #include "io/http_validate.h"
@@ -193,6 +194,7 @@ static void after_read(uv_work_t *work, int status)
     struct weir_http_file *f = take_file(work);
     struct weir_http_exchange *ex = f->ex;
     (void)status; /* never cancelled */
+    weir_file_threads_end();
     f->working = false;
     if (f->dead) {
         end_file(f);
@@ -219,6 +221,7 @@ static void more(struct weir_http_exchange *ex)
         return;
     f->working = true;
     hand_file(f);
+    weir_file_threads_begin();
     uv_queue_work(ex->server->loop, &f->work, work_read, after_read);
 }
 
@@ -238,6 +241,7 @@ static void after_open(uv_work_t *work, int status)
     struct weir_http_file *f = take_file(work);
     struct weir_http_exchange *ex = f->ex;
     (void)status; /* never cancelled */
+    weir_file_threads_end();
     int error = f->error;
     f->working = false;
     if (f->dead) {
@@ -265,6 +269,7 @@ static void begin(struct weir_http_exchange *ex)
     }
     f->working = true;
     hand_file(f);
+    weir_file_threads_begin();
     uv_queue_work(ex->server->loop, &f->work, work_open, after_open);
 }
 

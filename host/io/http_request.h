@@ -36,6 +36,7 @@ struct weir_http_request {
     const struct weir_http_header *headers;
     size_t header_count;
     uint64_t arrival_ns;
+    uint64_t deadline_ns; /* 0: none */
     uint64_t id;
     uint8_t class_index;
     bool body_streamed; /* read it with weir_http_read; else it is whole in `body` */

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "core/relief.h"
 #include "core/worker.h"
 #include "io/http_conn.h"
 #include "io/http_syntax.h"
@@ -105,7 +106,8 @@ bool weir_http_has_body(const struct weir_http_exchange *ex, int status)
 static bool must_close(const struct weir_http_exchange *ex)
 {
     return !ex->keep_alive || atomic_load_explicit(&ex->server->stopping, memory_order_relaxed) ||
-           (ex->r.body_streamed && !ex->in.ended);
+           (ex->r.body_streamed && !ex->in.ended) ||
+           (ex->server->worker != NULL && weir_relief_closes(ex->server->worker->graph));
 }
 
 static char *put(char *at, const char *s, size_t len)
@@ -182,6 +184,14 @@ void weir_http_response_head(struct weir_http_exchange *ex, struct weir_worker *
     ex->head_len = ex->out.len;
 }
 
+struct weir_http_header weir_http_retry_after(const struct weir_http_exchange *ex, char text[WEIR_HTTP_RETRY_MAX])
+{
+    uint32_t ms = ex->r.base.refusal.retry_after_ms;
+    unsigned seconds = ms <= 1000 ? 1 : (ms - 1) / 1000 + 1;
+    int len = snprintf(text, WEIR_HTTP_RETRY_MAX, "%u", seconds);
+    return (struct weir_http_header){{"Retry-After", 11}, {text, (size_t)len}};
+}
+
 void weir_http_response_plain(struct weir_http_exchange *ex, struct weir_worker *w, int status)
 {
     struct weir_http_header headers[2] = {
@@ -190,13 +200,12 @@ void weir_http_response_plain(struct weir_http_exchange *ex, struct weir_worker 
     /* 405 is for CONNECT alone; what else a target takes is its handler's word */
     static const struct weir_http_header allow = {
         {"Allow", 5}, {"GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH", 51}};
-    static const struct weir_http_header retry = {{"Retry-After", 11}, {"1", 1}};
-    char body[64];
+    char body[64], seconds[WEIR_HTTP_RETRY_MAX];
     int len = snprintf(body, sizeof body, "%d %s\n", status, weir_http_status_text(status));
     weir_strbuf_clear(&ex->out);
     size_t count = 1;
     if (status == 503 || status == 405)
-        headers[count++] = status == 503 ? retry : allow;
+        headers[count++] = status == 503 ? weir_http_retry_after(ex, seconds) : allow;
     weir_http_response_head(ex, w, status, headers, count, WEIR_HTTP_FRAMING_LENGTH,
                             (uint64_t)len);
     if (weir_http_has_body(ex, status))

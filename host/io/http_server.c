@@ -10,11 +10,12 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "core/relief.h"
 #include "core/worker.h"
 #include "io/http_conn.h"
 
 enum {
-    ACCEPT_BATCH = 32, /* connections taken from a backlog before others get a turn */
+    ACCEPT_BATCH = 128, /* connections taken from a backlog before others get a turn: what comes while a call takes some ten milliseconds */
     RESUME_MS = 100,   /* how long nothing is accepted when descriptors have run out */
     REFUSED_MIN = 16,  /* connections beyond the limit that may be told so at once */
     SWEEP_MIN_MS = 10,
@@ -46,15 +47,24 @@ uint64_t weir_http_server_now(struct weir_http_server *s)
 
 /* ---- timeouts ---- */
 
+/* Under pressure who is idle keeps its connection for a sixteenth of the time, but a second at least. */
+static uint64_t shortened_ns(const struct weir_http_server *s)
+{
+    uint64_t idle = s->durations[WEIR_HTTP_TIMER_IDLE], less = idle / 16 > WEIR_NS_PER_S ? idle / 16 : WEIR_NS_PER_S;
+    bool closes = s->worker != NULL && weir_relief_closes(s->worker->graph);
+    return closes && less < idle ? idle - less : 0;
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
     struct weir_http_server *s = timer->data;
     uint64_t now = weir_http_server_now(s);
     for (int kind = 0; kind < WEIR_HTTP_TIMER_COUNT; kind++) {
         struct weir_list *head = &s->timers[kind];
+        uint64_t until = now + (kind == WEIR_HTTP_TIMER_IDLE ? shortened_ns(s) : 0);
         while (!weir_list_empty(head)) {
             struct weir_http_conn *c = WEIR_LIST_ENTRY(head->next, struct weir_http_conn, timer);
-            if (c->due_ns > now)
+            if (c->due_ns > until)
                 break;
             weir_http_conn_timed_out(c, (enum weir_http_timer)kind);
         }
@@ -181,6 +191,14 @@ static void on_resume(uv_timer_t *timer)
 }
 
 /* The backlog keeps who comes now; a loop that asks again and again would only burn its CPU. */
+static void rest(struct weir_http_server *s)
+{
+    s->paused = true;
+    WEIR_LIST_EACH(node, following, &s->sockets)
+    uv_poll_stop(&WEIR_LIST_ENTRY(node, struct weir_http_socket, node)->poll);
+    uv_timer_start(&s->resume, on_resume, RESUME_MS, 0);
+}
+
 static void pause_accepting(struct weir_http_server *s, int error)
 {
     weir_http_count(&s->counts.accept_errors, 1);
@@ -188,10 +206,7 @@ static void pause_accepting(struct weir_http_server *s, int error)
         s->complained_ns = s->now_ns;
         weir_log(WEIR_LOG_WARN, "http", NULL, "can't accept connections: %s; they wait", strerror(error));
     }
-    s->paused = true;
-    WEIR_LIST_EACH(node, following, &s->sockets)
-    uv_poll_stop(&WEIR_LIST_ENTRY(node, struct weir_http_socket, node)->poll);
-    uv_timer_start(&s->resume, on_resume, RESUME_MS, 0);
+    rest(s);
 }
 
 static int accept_one(int fd, struct sockaddr_storage *from)
@@ -229,6 +244,8 @@ static void on_listening(uv_poll_t *poll, int status, int events)
     weir_http_server_now(socket->server);
     if (status < 0)
         pause_accepting(socket->server, -status);
+    else if (socket->server->worker != NULL && weir_relief_stops(socket->server->worker->graph))
+        rest(socket->server);
     else
         accept_some(socket->server, socket->fd, ACCEPT_BATCH);
 }
@@ -321,6 +338,7 @@ int weir_http_server_create(const struct weir_http_options *o, struct weir_http_
     s->settings = *o->settings;
     s->log = o->log;
     s->on_request = o->on_request;
+    s->on_reject = o->on_reject;
     s->arg = o->arg;
     s->connections = o->connections != NULL ? o->connections : &s->own_connections;
     init_lists(s);

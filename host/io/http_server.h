@@ -22,6 +22,7 @@
 #include "base/err.h"
 
 struct weir_access_log;
+struct weir_http_page;
 struct weir_http_request;
 struct weir_http_server;
 struct weir_strbuf;
@@ -41,10 +42,12 @@ struct weir_http_settings {
     uint64_t idle_ns;        /* between requests */
     uint64_t write_ns;       /* without any progress of an answer: the connection is cut */
     uint64_t deadline_ns;    /* from the request to the beginning of its answer: 504; 0: any time */
+    const char *deadline_header; /* the milliseconds that a client gives its request, if they are less; in lower case. NULL: none */
     uint64_t linger_ns;      /* for the client to read an answer that came before its request had */
     bool same_user_only;     /* unix sockets: only clients of this process's user, and root, are served */
     struct weir_tls_server *tls; /* serves TLS (io/tls.h); NULL: plain. Outlives the server */
     const char *server_name; /* Server header; NULL or "": none. Outlives the server */
+    const struct weir_http_page *reject_page; /* what a request is answered that was refused or dropped; NULL: 503. Outlives the server */
 };
 
 /* What `http` has when nothing is said. */
@@ -66,7 +69,7 @@ void weir_http_settings_default(struct weir_http_settings *s);
     X(answers_5xx, "answers 500..999")                                                                       \
     X(unanswered, "answers 500 for a handler that gave none")                                                \
     X(failed, "answers 500 for a handler that failed")                                                       \
-    X(overloaded, "answers 503 for a queue that refused or dropped")                                         \
+    X(overloaded, "answers for a queue that refused or dropped: 503, or those of on_reject")                 \
     X(expired, "answers 504")                                                                                \
     X(malformed, "requests refused as malformed or ambiguous: 400, 417, 501, 505")                           \
     X(too_large, "requests over a limit: 413, 414, 431")                                                     \
@@ -74,6 +77,10 @@ void weir_http_settings_default(struct weir_http_settings *s);
     X(timeout_body, "408 for a body")                                                                        \
     X(timeout_idle, "idle connections closed")                                                               \
     X(timeout_write, "connections cut since the client read nothing")                                        \
+    X(class_ignored, "class headers that named no class, or came from clients that are not trusted")         \
+    X(classifier_failed, "classifier scripts that failed or named no class")                                 \
+    X(deadline_ignored, "deadline headers that were no number of milliseconds")                              \
+    X(reject_failed, "on_reject scripts that failed or gave no answer")                                      \
     X(gone, "clients that left before their answer")                                                         \
     X(bytes_in, "bytes received")                                                                            \
     X(bytes_out, "bytes sent")
@@ -104,6 +111,9 @@ struct weir_http_options {
                                     together; NULL: its own */
     /* A request has come; it is the callee's now, who answers it, here or later. */
     void (*on_request)(struct weir_http_server *s, struct weir_http_request *r, void *arg);
+    /* A request of it was refused or dropped: answers it now, if need be by weir_http_exchange_respond. On the loop's thread, not inside other
+     * logic. NULL: settings.reject_page. */
+    void (*on_reject)(struct weir_http_server *s, struct weir_http_request *r, void *arg);
     void *arg;
 };
 

@@ -9,112 +9,19 @@
 #include "base/strbuf.h"
 #include "base/sync.h"
 #include "config/conf.h"
-#include "config/types.h"
 #include "core/event.h"
 #include "core/seat.h"
 #include "core/stage.h"
 #include "core/worker.h"
 #include "io/access_log.h"
 #include "io/http_conn.h"
+#include "io/http_front.h"
+#include "io/http_options.h"
 #include "io/http_syntax.h"
 #include "io/listener.h"
 #include "io/tls.h"
 
-static const char *const body_words[] = {"whole", "stream", NULL};
 static const char *const protocols[] = {"http/1.1", NULL}; /* what ALPN may choose */
-static const char *const format_words[] = {"combined", "json", NULL};
-
-static const struct weir_option options_of_http[] = {
-    {.name = "listen", .type = WEIR_OPTION_ADDRESS, .required = true, .text = "where to accept connections"},
-    {.name = "backlog",
-     .type = WEIR_OPTION_INT,
-     .fallback = "4096",
-     .min = 1,
-     .max = 65535,
-     .text = "connections that the system keeps until they are accepted"},
-    {.name = "max_connections",
-     .type = WEIR_OPTION_INT,
-     .fallback = "65536",
-     .min = 1,
-     .max = 10000000,
-     .text = "open at once; more are answered 503 and closed"},
-    {.name = "max_header_bytes",
-     .type = WEIR_OPTION_SIZE,
-     .fallback = "16KiB",
-     .min = 256,
-     .max = 16 << 20,
-     .text = "of a request's header; larger ones are answered 431"},
-    {.name = "max_headers",
-     .type = WEIR_OPTION_INT,
-     .fallback = "100",
-     .min = 1,
-     .max = 10000,
-     .text = "more are answered 431"},
-    {.name = "max_uri",
-     .type = WEIR_OPTION_SIZE,
-     .fallback = "8KiB",
-     .min = 16,
-     .max = 1 << 20,
-     .text = "longer ones are answered 414"},
-    {.name = "max_body",
-     .type = WEIR_OPTION_SIZE,
-     .fallback = "1MiB",
-     .min = 0,
-     .max = 1 << 30, /* an event's size is 32 bits */
-     .text = "larger ones are answered 413"},
-    {.name = "body",
-     .type = WEIR_OPTION_ENUM,
-     .fallback = "whole",
-     .words = body_words,
-     .text = "whole: a request is handed over with its body; stream: before it"},
-    {.name = "header_timeout",
-     .type = WEIR_OPTION_DURATION,
-     .fallback = "10s",
-     .min = 1000000,
-     .text = "for a whole header; then 408"},
-    {.name = "body_timeout",
-     .type = WEIR_OPTION_DURATION,
-     .fallback = "30s",
-     .min = 1000000,
-     .text = "for each 4 KiB of a body; then 408"},
-    {.name = "idle_timeout",
-     .type = WEIR_OPTION_DURATION,
-     .fallback = "60s",
-     .min = 1000000,
-     .text = "between requests"},
-    {.name = "write_timeout",
-     .type = WEIR_OPTION_DURATION,
-     .fallback = "30s",
-     .min = 1000000,
-     .text = "without a byte of an answer being taken; then the connection is cut"},
-    {.name = "half_close",
-     .type = WEIR_OPTION_BOOL,
-     .fallback = "false",
-     .text =
-         "clients that end their side of a connection still wait for the answer; else they count as gone"},
-    {.name = "server",
-     .type = WEIR_OPTION_STRING,
-     .fallback = "weir",
-     .max = 100,
-     .text = "Server header; empty: none"},
-    WEIR_TLS_SERVER_OPTION,
-    {.name = "access_log", .type = WEIR_OPTION_STRING, .text = "a file, stdout or stderr; none unless given"},
-    {.name = "access_format",
-     .type = WEIR_OPTION_ENUM,
-     .fallback = "combined",
-     .words = format_words,
-     .text = "of the access log"},
-};
-
-const struct weir_app_type weir_http_source_type = {
-    .name = "http",
-    .kind = WEIR_APP_SOURCE,
-    .makes_requests = true,
-    .text = "makes an event of each HTTP/1.1 request; the event holds the request",
-    .options = options_of_http,
-    .option_count = sizeof options_of_http / sizeof *options_of_http,
-    .check = weir_tls_check_options,
-};
 
 /* One socket in the kernel's group for the address; somebody must accept from each, or its share of clients
  * waits in vain. */
@@ -128,7 +35,9 @@ struct slot {
 struct maker {
     struct weir_stage *stage;           /* [const] */
     struct weir_http_settings settings; /* [const] */
+    struct weir_http_rules rules;       /* [const] */
     char *server_name;                  /* [const] */
+    char *deadline_header;              /* [const] NULL: none */
     struct weir_access_log *log;        /* [const] */
     struct weir_tls_server *tls;        /* [const] NULL: plain */
     _Atomic size_t connections;         /* [atomic relaxed] of all instances */
@@ -145,6 +54,7 @@ struct instance {
     struct weir_source base;         /* first */
     struct maker *maker;             /* [const] */
     struct weir_http_server *server; /* [owner: worker]; its counts are anyone's */
+    struct weir_http_desk desk;      /* [owner: worker] once it runs */
     struct weir_list node;           /* [mu] */
     struct weir_message adopt;
     bool posted, started, stopped; /* [mu] */
@@ -205,29 +115,57 @@ static void on_verdict(struct weir_emission *em, enum weir_verdict verdict, stru
     settle(ex->server->worker, verdict, ev);
 }
 
-static void on_request(struct weir_http_server *server, struct weir_http_request *r, void *arg)
+static void admit(struct instance *in, struct weir_http_request *r)
 {
-    struct instance *in = arg;
     struct weir_seat *seat = in->base.seat;
     struct weir_worker *w = seat->worker;
     struct weir_http_exchange *ex = weir_http_exchange_of(r);
+    r->class_index = weir_http_desk_classify(&in->desk, r);
     struct weir_event *ev = weir_event_create(w);
     if (ev == NULL) {
+        weir_request_note(&r->base, seat->stage->ports[0].edges[0].target, WEIR_REASON_NOMEM, 0);
         r->base.ops->end(&r->base, w, WEIR_REQUEST_REFUSED);
         return;
     }
     ev->value.kind = WEIR_VALUE_REQUEST;
     ev->request = &r->base;
     ev->arrival_ns = r->arrival_ns;
-    ev->deadline_ns = seat->stage->deadline_ns != 0 ? r->arrival_ns + seat->stage->deadline_ns : 0;
-    ev->source = ((uint64_t)w->index + 1) << 48 | ex->conn->id; /* none of weir_feed_next_source's */
+    ev->deadline_ns = r->deadline_ns;
+    ev->class_index = r->class_index;
+    ev->source = ((uint64_t)w->index + 1) << 48 | ex->number; /* none of weir_feed_next_source's */
     read_trace(r, &ev->trace);
     r->id = ev->id;
-    r->class_index = ev->class_index;
     ex->emission.done = on_verdict;
-    (void)server; /* the seat says it all */
     enum weir_verdict verdict = weir_port_emit(seat, &seat->stage->ports[0], ev, &ex->emission);
     settle(w, verdict, ev);
+}
+
+static void deliver_request(struct weir_message *m)
+{
+    struct weir_http_exchange *ex = WEIR_LIST_ENTRY(m, struct weir_http_exchange, message);
+    weir_http_server_now(ex->server);
+    admit(ex->server->arg, &ex->r);
+}
+
+static void on_request(struct weir_http_server *server, struct weir_http_request *r, void *arg)
+{
+    struct instance *in = arg;
+    struct weir_http_exchange *ex = weir_http_exchange_of(r);
+    (void)server; /* the instance knows it */
+    ex->number = ex->conn->id;
+    if (!weir_http_desk_must_wait(&in->desk)) {
+        admit(in, r);
+        return;
+    }
+    ex->message.deliver = deliver_request; /* sent ahead, and parsed when a handler had answered the one before */
+    weir_http_exchange_post(ex, &ex->message);
+}
+
+static void on_reject(struct weir_http_server *server, struct weir_http_request *r, void *arg)
+{
+    struct instance *in = arg;
+    (void)server; /* the desk finds it */
+    weir_http_desk_refuse(&in->desk, r);
 }
 
 /* ---- sockets: each has one owner, and a new one when that stops ---- */
@@ -383,7 +321,9 @@ static bool idle(const struct weir_source *s)
 
 static void close_source(struct weir_source *s)
 {
-    weir_http_server_close(instance_of(s)->server);
+    struct instance *in = instance_of(s);
+    weir_http_server_close(in->server);
+    weir_http_desk_close(&in->desk);
 }
 
 static void destroy(struct weir_source *s)
@@ -401,6 +341,7 @@ static void destroy(struct weir_source *s)
     weir_http_server_read(in->server, &k->gone);
     k->gone.connections = open_now;
     weir_mutex_unlock(&k->mu);
+    weir_http_desk_close(&in->desk); /* of a worker that was never started */
     weir_http_server_destroy(in->server);
     weir_free(in);
 }
@@ -443,6 +384,7 @@ static int make_server(struct maker *k, struct instance *in, struct weir_err *re
         .log = k->log,
         .connections = &k->connections,
         .on_request = on_request,
+        .on_reject = in->desk.answer != NULL ? on_reject : NULL,
         .arg = in,
     };
     return weir_http_server_create(&o, &in->server, reterr);
@@ -457,7 +399,11 @@ static int make(void *self, struct weir_seat *seat, struct weir_source **ret, st
     in->base.ops = &http_source_ops;
     in->base.seat = seat;
     in->maker = k;
-    int rc = WEIR_OK;
+    int rc = weir_http_desk_open(&in->desk, &k->rules, seat, reterr);
+    if (rc < 0) {
+        weir_free(in);
+        return rc;
+    }
     weir_mutex_lock(&k->mu);
     if (k->listener == NULL)
         rc = weir_err_set(reterr, WEIR_E_CLOSED, "stage '%s': its address is closed already", k->stage->name);
@@ -473,6 +419,7 @@ static int make(void *self, struct weir_seat *seat, struct weir_source **ret, st
     }
     weir_mutex_unlock(&k->mu);
     if (rc < 0) {
+        weir_http_desk_close(&in->desk);
         weir_free(in);
         return rc;
     }
@@ -519,25 +466,11 @@ static void destroy_maker(void *self)
     weir_listener_close(k->listener);
     weir_access_log_close(k->log);
     weir_mutex_fini(&k->mu);
+    weir_http_rules_close(&k->rules);
     weir_free(k->slots);
     weir_free(k->server_name);
+    weir_free(k->deadline_header);
     weir_free(k);
-}
-
-static void read_settings(const struct weir_conf *c, struct weir_http_settings *s)
-{
-    weir_http_settings_default(s);
-    s->max_connections = (size_t)weir_conf_option_int(c, "max_connections");
-    s->max_header_bytes = weir_conf_option_size(c, "max_header_bytes");
-    s->max_headers = (size_t)weir_conf_option_int(c, "max_headers");
-    s->max_uri = weir_conf_option_size(c, "max_uri");
-    s->max_body = weir_conf_option_size(c, "max_body");
-    s->stream_body = weir_conf_option_enum(c, "body") == 1;
-    s->half_close = weir_conf_option_bool(c, "half_close");
-    s->header_ns = weir_conf_option_duration(c, "header_timeout");
-    s->body_ns = weir_conf_option_duration(c, "body_timeout");
-    s->idle_ns = weir_conf_option_duration(c, "idle_timeout");
-    s->write_ns = weir_conf_option_duration(c, "write_timeout");
 }
 
 static int open_log(struct maker *k, const struct weir_conf *options, struct weir_err *reterr)
@@ -549,11 +482,25 @@ static int open_log(struct maker *k, const struct weir_conf *options, struct wei
         path, (enum weir_access_format)weir_conf_option_enum(options, "access_format"), &k->log, reterr);
 }
 
+static int prepare_front(struct maker *k, const struct weir_conf *options, struct weir_err *reterr)
+{
+    const char *header = weir_conf_option_string(options, "deadline_header");
+    k->deadline_header = header != NULL ? weir_strdup(header) : NULL;
+    if (header != NULL && k->deadline_header == NULL)
+        return weir_err_set(reterr, WEIR_E_NOMEM, "stage '%s': out of memory", k->stage->name);
+    for (char *at = k->deadline_header; at != NULL && *at != '\0'; at++)
+        *at = (char)(*at >= 'A' && *at <= 'Z' ? *at + 32 : *at);
+    k->settings.deadline_header = k->deadline_header;
+    int rc = weir_http_rules_open(k->stage, options, &k->rules, reterr);
+    k->settings.reject_page = rc == WEIR_OK ? k->rules.page : NULL;
+    return rc;
+}
+
 /* Everything of the maker but its sockets. */
 static int prepare(struct maker *k, const struct weir_conf *options, struct weir_err *reterr)
 {
     const char *name = weir_conf_option_string(options, "server");
-    read_settings(options, &k->settings);
+    weir_http_options_read(options, &k->settings);
     if (!weir_http_is_value(name != NULL ? name : "", name != NULL ? strlen(name) : 0))
         return weir_err_set(reterr, WEIR_E_CONFIG,
                             "stage '%s': server: it has a line break or another control character",
@@ -567,7 +514,8 @@ static int prepare(struct maker *k, const struct weir_conf *options, struct weir
     if (rc < 0)
         return weir_err_set(reterr, rc, "stage '%s': %s", k->stage->name, why.text);
     k->settings.tls = k->tls;
-    return open_log(k, options, reterr);
+    rc = prepare_front(k, options, reterr);
+    return rc < 0 ? rc : open_log(k, options, reterr);
 }
 
 int weir_http_source_open(struct weir_stage *stage, const struct weir_conf *options,

@@ -24,6 +24,7 @@
 #include "core/source.h"
 #include "core/stage.h"
 #include "core/worker.h"
+#include "io/class_rule.h"
 #include "io/framing.h"
 #include "io/intake.h"
 #include "io/sole.h"
@@ -32,6 +33,7 @@
 enum { CHUNK = 64 << 10 };
 
 static const struct weir_option options_of_stdin[] = {
+    WEIR_CLASS_OPTION,
     WEIR_FRAMING_OPTIONS,
     {.name = "stop_when_done",
      .type = WEIR_OPTION_BOOL,

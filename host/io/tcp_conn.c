@@ -557,7 +557,7 @@ static void init(struct weir_tcp_conn *c, struct weir_tcp_server *server, const 
     weir_tcp_frames_init(c);
 }
 
-struct weir_tcp_conn *weir_tcp_conn_begin(struct weir_tcp_server *server, int fd, const char *remote)
+struct weir_tcp_conn *weir_tcp_conn_begin(struct weir_tcp_server *server, int fd, const char *remote, int class)
 {
     struct weir_tcp_conn *c = weir_calloc(1, sizeof *c);
     if (c == NULL) {
@@ -565,6 +565,10 @@ struct weir_tcp_conn *weir_tcp_conn_begin(struct weir_tcp_server *server, int fd
         return NULL;
     }
     init(c, server, remote);
+    if (class >= 0) {
+        c->intake.feed.has_class = true;
+        c->intake.feed.class_index = (uint8_t)class;
+    }
     if (make_transport(c, fd) != WEIR_OK) {
         weir_transport_close(&c->t, true);
         let_go(c);

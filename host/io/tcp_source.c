@@ -15,9 +15,11 @@
 #include "config/conf.h"
 #include "config/problems.h"
 #include "config/types.h"
+#include "core/relief.h"
 #include "core/seat.h"
 #include "core/stage.h"
 #include "core/worker.h"
+#include "io/class_rule.h"
 #include "io/listener.h"
 #include "io/tcp_conn.h"
 #include "io/tcp_server.h"
@@ -93,6 +95,7 @@ static const struct weir_option options_of_tcp[] = {
      .max = 65535,
      .text = "connections that wait to be accepted"},
     WEIR_TLS_SERVER_OPTION,
+    WEIR_CLASS_PEER_OPTION,
 };
 
 static void check(const struct weir_conf *options, struct weir_problems *problems)
@@ -105,6 +108,7 @@ static void check(const struct weir_conf *options, struct weir_problems *problem
     if (greeting != NULL && !weir_conf_option_given(greeting, "lines") &&
         !weir_conf_option_given(greeting, "until"))
         weir_problems_error(problems, weir_conf_mark(greeting), "'greeting' needs 'lines', 'until', or both");
+    weir_class_check_options(options, problems);
     weir_tls_check_options(options, problems);
 }
 
@@ -145,6 +149,7 @@ static void take_connection(struct weir_tcp_server *s, int fd, const struct sock
 {
     struct weir_tcp_shared *k = s->shared;
     char remote[WEIR_TCP_REMOTE_MAX];
+    struct weir_network peer;
     int one = 1;
     if (atomic_fetch_add_explicit(&k->connections, 1, memory_order_relaxed) >= k->settings.max_connections) {
         atomic_fetch_sub_explicit(&k->connections, 1, memory_order_relaxed);
@@ -155,7 +160,8 @@ static void take_connection(struct weir_tcp_server *s, int fd, const struct sock
     atomic_fetch_add_explicit(&k->accepted, 1, memory_order_relaxed);
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* a unix socket has no such thing */
     describe_peer(from, remote, sizeof remote);
-    if (weir_tcp_conn_begin(s, fd, remote) == NULL) {
+    weir_network_of_peer(from, &peer);
+    if (weir_tcp_conn_begin(s, fd, remote, weir_class_rule_of_peer(k->class, &peer)) == NULL) {
         atomic_fetch_sub_explicit(&k->connections, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&k->failed, 1, memory_order_relaxed);
     }
@@ -170,13 +176,19 @@ static void on_resume(uv_timer_t *timer)
         uv_poll_start(&s->poll, UV_READABLE, on_listening);
 }
 
-/* Out of descriptors, say: what waits is accepted a little later. */
+/* What waits is accepted a little later. */
+static void rest(struct weir_tcp_server *s)
+{
+    uv_poll_stop(&s->poll);
+    uv_timer_start(&s->resume, on_resume, PAUSE_MS, 0);
+}
+
+/* Out of descriptors, say. */
 static void pause_accepting(struct weir_tcp_server *s, int error)
 {
     weir_log(WEIR_LOG_WARN, s->shared->stage->name, NULL,
              "can't accept a connection: %s; trying again in %d ms", strerror(error), (int)PAUSE_MS);
-    uv_poll_stop(&s->poll);
-    uv_timer_start(&s->resume, on_resume, PAUSE_MS, 0);
+    rest(s);
 }
 
 static void on_listening(uv_poll_t *poll, int status, int events)
@@ -185,6 +197,10 @@ static void on_listening(uv_poll_t *poll, int status, int events)
     (void)status; /* accept says it itself */
     (void)events;
     weir_worker_now(s->base.seat->worker);
+    if (weir_relief_stops(s->base.seat->worker->graph)) {
+        rest(s);
+        return;
+    }
     for (int i = 0; i < ACCEPT_BATCH && !s->stopped; i++) {
         struct sockaddr_storage from = {.ss_family = AF_UNSPEC};
         socklen_t len = sizeof from;
@@ -328,6 +344,7 @@ static void destroy_maker(void *self)
     struct weir_tcp_shared *k = self;
     weir_tls_server_unref(k->tls);
     weir_listener_close(k->listener);
+    weir_class_rule_close(k->class);
     weir_free(k);
 }
 
@@ -357,6 +374,8 @@ static int open_all(struct weir_tcp_shared *k, const struct weir_conf *options, 
     struct weir_listener_options o = {.address = weir_conf_option_string(options, "listen"),
                                       .backlog = (int)weir_conf_option_int(options, "backlog")};
     int rc = read_settings(options, &k->settings, reterr);
+    if (rc == WEIR_OK)
+        rc = weir_class_rule_open(options, &k->class, reterr);
     if (rc == WEIR_OK)
         rc = weir_tls_server_open_options(options, NULL, &k->tls, reterr);
     if (rc == WEIR_OK)

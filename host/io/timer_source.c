@@ -21,11 +21,13 @@
 #include "core/stage.h"
 #include "core/value.h"
 #include "core/worker.h"
+#include "io/class_rule.h"
 #include "io/feed.h"
 #include "io/sole.h"
 #include "io/source_value.h"
 
 static const struct weir_option options_of_timer[] = {
+    WEIR_CLASS_OPTION,
     {.name = "every",
      .type = WEIR_OPTION_DURATION,
      .required = true,

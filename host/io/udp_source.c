@@ -16,6 +16,7 @@
 #include "core/stage.h"
 #include "core/value.h"
 #include "core/worker.h"
+#include "io/class_rule.h"
 #include "io/feed.h"
 #include "io/udp_socket.h"
 
@@ -45,6 +46,7 @@ static const struct weir_option options_of_udp[] = {
      .type = WEIR_OPTION_BOOL,
      .fallback = "false",
      .text = "the event is {data=, remote=} instead of the bytes alone"},
+    WEIR_CLASS_PEER_OPTION,
 };
 
 const struct weir_app_type weir_udp_source_type = {
@@ -54,6 +56,7 @@ const struct weir_app_type weir_udp_source_type = {
     .text = "makes an event of each datagram",
     .options = options_of_udp,
     .option_count = sizeof options_of_udp / sizeof *options_of_udp,
+    .check = weir_class_check_options,
 };
 
 struct maker {
@@ -61,6 +64,7 @@ struct maker {
     struct weir_udp_address address; /* [const] */
     size_t max_datagram, buffer;     /* [const] */
     bool with_remote;                /* [const] */
+    struct weir_class_rule *class;   /* [const] NULL: who sends does not matter */
     /* [atomic relaxed] counts of all workers */
     _Atomic uint64_t datagrams, bytes, truncated, kernel_drops, refused, no_memory;
 };
@@ -177,6 +181,17 @@ static void note_kernel_drops(struct instance *in, struct msghdr *m)
     }
 }
 
+/* The next event's class, by who sent it. */
+static void classify(struct instance *in, const struct sockaddr_storage *from)
+{
+    const struct weir_stage *stage = in->maker->stage;
+    struct weir_network peer;
+    weir_network_of_peer(from, &peer);
+    int class = weir_class_rule_of_peer(in->maker->class, &peer);
+    in->feed.has_class = class >= 0 || stage->has_class;
+    in->feed.class_index = class >= 0 ? (uint8_t)class : stage->class_index;
+}
+
 /* Sends on what was received. false: the stage behind says wait. */
 static bool send_on(struct instance *in)
 {
@@ -196,6 +211,8 @@ static bool send_on(struct instance *in)
             count(&k->no_memory, 1);
             continue;
         }
+        if (k->class != NULL)
+            classify(in, &b->from[i]);
         if (weir_feed_send(&in->feed, value, &verdict) < 0)
             count(&k->no_memory, 1);
         else if (verdict != WEIR_VERDICT_ACCEPTED && verdict != WEIR_VERDICT_PENDING)
@@ -383,7 +400,9 @@ static void stats(void *self, struct weir_strbuf *out)
 
 static void destroy_maker(void *self)
 {
-    weir_free(self);
+    struct maker *k = self;
+    weir_class_rule_close(k->class);
+    weir_free(k);
 }
 
 int weir_udp_source_open(struct weir_stage *stage, const struct weir_conf *options,
@@ -397,9 +416,11 @@ int weir_udp_source_open(struct weir_stage *stage, const struct weir_conf *optio
     k->max_datagram = weir_conf_option_size(options, "max_datagram");
     k->buffer = weir_conf_option_size(options, "buffer");
     k->with_remote = weir_conf_option_bool(options, "with_remote");
-    int rc = weir_udp_address_open(weir_conf_option_string(options, "listen"), &k->address, &why);
+    int rc = weir_class_rule_open(options, &k->class, &why);
+    if (rc == WEIR_OK)
+        rc = weir_udp_address_open(weir_conf_option_string(options, "listen"), &k->address, &why);
     if (rc < 0) {
-        weir_free(k);
+        destroy_maker(k);
         return weir_err_set(reterr, rc, "stage '%s': %s", stage->name, why.text);
     }
     snprintf(bound, size, "udp://%s", k->address.text);

@@ -10,10 +10,13 @@
 #include "config/types.h"
 #include "core/handler.h"
 #include "core/source.h"
+#include "core/source_script.h"
 
 struct weir_app;
+struct weir_app_controller;
 struct weir_app_stage;
 struct weir_conf;
+struct weir_controller_type;
 struct weir_stage;
 
 struct weir_source_type {
@@ -40,6 +43,13 @@ struct weir_handler_loader {
                  void (*found)(void *arg, const char *port, size_t len, int line), void *arg, struct weir_err *reterr);
 };
 
+/* How controllers of the application's own are loaded: likewise. */
+struct weir_controller_loader {
+    /* Reads and compiles the script, and tries whether it can be set up; the type is the caller's until its `release`. NULL: there are none. */
+    int (*load)(const struct weir_app *app, const struct weir_app_controller *from, enum weir_knob knob, const struct weir_controller_type **ret,
+                struct weir_err *reterr);
+};
+
 struct weir_registry;
 
 /* What `weir test` runs. */
@@ -56,6 +66,8 @@ struct weir_registry {
     const struct weir_sink_type *sinks;
     size_t sink_count;
     struct weir_handler_loader handlers;
+    struct weir_script_loader scripts; /* of sources */
+    struct weir_controller_loader controllers;
     /* Runs specs; WEIR_OK: `*ret_failed` says whether any failed. NOTFOUND: what runs them is not installed. NULL: there is nothing to. */
     int (*test)(const struct weir_test_plan *plan, bool *ret_failed, struct weir_err *reterr);
 };

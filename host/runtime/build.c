@@ -3,9 +3,11 @@
 #include <string.h>
 
 #include "config/app.h"
+#include "config/conf.h"
 #include "config/types.h"
 #include "controller/controller.h"
 #include "controller/loop.h"
+#include "core/gate.h"
 #include "core/shared_tables.h"
 #include "loader/registry.h"
 
@@ -43,6 +45,7 @@ static void fill_stage(struct weir_graph *g, struct weir_stage *s, const struct 
     s->cpu_ns = from->cpu_ns;
     s->wall_ns = from->wall_ns;
     s->deadline_ns = from->deadline_ns;
+    s->has_class = from->kind == WEIR_APP_SOURCE && weir_conf_option_class(from->options, "class", &s->class_index);
     s->memory = from->memory;
     s->generation = 1;
     s->queue.capacity = from->capacity;
@@ -127,31 +130,52 @@ static int no_controller(const struct weir_app *app, const char *what, const cha
     return weir_err_set(reterr, WEIR_E_CONFIG, "%s: %s has no controller '%s'", app->file, what, name);
 }
 
-static int add_controller(struct weir_loop *loop, const struct weir_app *app, const struct weir_app_controller *from, enum weir_knob knob,
-                          struct weir_pool *pool, struct weir_stage *stage, const struct weir_app_stage *st, struct weir_err *reterr)
+static int find_controller(const struct weir_app *app, const struct weir_registry *registry, const struct weir_app_controller *from,
+                           enum weir_knob knob, const char *what, const struct weir_controller_type **ret, struct weir_err *reterr)
 {
-    double settings[WEIR_SETTINGS_MAX] = {0};
-    const struct weir_controller_type *type = weir_controller_find(knob, from->name);
-    if (type == NULL)
-        return no_controller(app, stage != NULL ? stage->name : pool->name, from->name, reterr);
-    weir_controller_settings(type, from->options, settings);
-    return knob == WEIR_KNOB_THREADS ? weir_loop_add_threads(loop, pool, type, settings, reterr)
-                                     : weir_loop_add_batch(loop, stage, st->batch_min, st->batch_max, type, settings, reterr);
+    if (from->script != NULL && registry->controllers.load != NULL)
+        return registry->controllers.load(app, from, knob, ret, reterr);
+    *ret = from->script == NULL ? weir_controller_find(knob, from->name) : NULL;
+    return *ret != NULL ? WEIR_OK : no_controller(app, what, from->name, reterr);
 }
 
-int weir_build_controllers(const struct weir_app *app, struct weir_graph *g, struct weir_loop *loop, struct weir_err *reterr)
+static int add_controller(struct weir_loop *loop, const struct weir_app *app, const struct weir_registry *registry,
+                          const struct weir_app_controller *from, enum weir_knob knob, struct weir_pool *pool, struct weir_stage *stage,
+                          const struct weir_app_stage *st, struct weir_err *reterr)
+{
+    double settings[WEIR_SETTINGS_MAX] = {0};
+    const struct weir_controller_type *type;
+    int rc = find_controller(app, registry, from, knob, stage != NULL ? stage->name : pool->name, &type, reterr);
+    if (rc < 0)
+        return rc;
+    weir_controller_settings(type, from->options, settings);
+    switch (knob) {
+    case WEIR_KNOB_THREADS:
+        return weir_loop_add_threads(loop, pool, type, settings, reterr);
+    case WEIR_KNOB_BATCH:
+        return weir_loop_add_batch(loop, stage, st->batch_min, st->batch_max, type, settings, reterr);
+    case WEIR_KNOB_ADMISSION:
+        break;
+    }
+    return weir_loop_add_admission(loop, stage, type, settings, reterr);
+}
+
+int weir_build_controllers(const struct weir_app *app, const struct weir_registry *registry, struct weir_graph *g, struct weir_loop *loop,
+                           struct weir_err *reterr)
 {
     int rc = WEIR_OK;
     for (size_t i = 0; i < app->pool_count && rc == WEIR_OK; i++)
         if (app->pools[i].controller.name != NULL)
-            rc = add_controller(loop, app, &app->pools[i].controller, WEIR_KNOB_THREADS, &g->pools[i], NULL, NULL, reterr);
+            rc = add_controller(loop, app, registry, &app->pools[i].controller, WEIR_KNOB_THREADS, &g->pools[i], NULL, NULL, reterr);
     for (size_t i = 0; i < app->stage_count && rc == WEIR_OK; i++) {
         const struct weir_app_stage *st = &app->stages[i];
         struct weir_stage *s = &g->stages[i];
         if (st->kind == WEIR_APP_SOURCE)
             continue;
         if (st->batch.name != NULL)
-            rc = add_controller(loop, app, &st->batch, WEIR_KNOB_BATCH, s->pool, s, st, reterr);
+            rc = add_controller(loop, app, registry, &st->batch, WEIR_KNOB_BATCH, s->pool, s, st, reterr);
+        for (size_t a = 0; a < st->admission_count && rc == WEIR_OK; a++)
+            rc = add_controller(loop, app, registry, &st->admission[a], WEIR_KNOB_ADMISSION, s->pool, s, st, reterr);
     }
     return rc;
 }
@@ -184,6 +208,8 @@ int weir_build_graph(const struct weir_app *app, const struct weir_registry *reg
     g->class_count = app->class_count;
     g->default_class = (uint8_t)app->default_class;
     g->class_names = app->classes;
+    g->scripts = &registry->scripts;
+    g->folder = app->folder;
     for (size_t i = 0; i < app->pool_count; i++)
         fill_pool(&g->pools[i], &app->pools[i]);
     for (size_t i = 0; i < app->stage_count; i++)
@@ -194,6 +220,9 @@ int weir_build_graph(const struct weir_app *app, const struct weir_registry *reg
         rc = fill_ports(g, &g->stages[i], app, &app->stages[i], reterr);
     if (rc == WEIR_OK)
         rc = declare_shared(g, app, reterr);
+    for (size_t i = 0; i < app->stage_count && rc == WEIR_OK; i++)
+        if (app->stages[i].admission_count > 0)
+            rc = weir_gate_create(g->class_count, &g->stages[i].gate, reterr);
     if (rc == WEIR_OK)
         rc = weir_graph_finish(g, reterr);
     if (rc == WEIR_OK)

@@ -22,6 +22,7 @@ struct weir_address {
 int weir_build_graph(const struct weir_app *app, const struct weir_registry *registry, struct weir_strbuf *report,
                      struct weir_address *addresses, struct weir_graph **ret, struct weir_err *reterr);
 /* Gives `loop` the controllers that `app` asks for. */
-int weir_build_controllers(const struct weir_app *app, struct weir_graph *g, struct weir_loop *loop, struct weir_err *reterr);
+int weir_build_controllers(const struct weir_app *app, const struct weir_registry *registry, struct weir_graph *g, struct weir_loop *loop,
+                           struct weir_err *reterr);
 
 #endif

@@ -6,6 +6,7 @@
 #include "config/app.h"
 #include "controller/journal.h"
 #include "controller/loop.h"
+#include "controller/pressure.h"
 #include "core/crew.h"
 #include "core/pool.h"
 #include "core/recent.h"
@@ -32,7 +33,8 @@ struct weir_runtime {
     double *busy;                    /* by pool */
     struct weir_journal *journal;
     struct weir_loop *loop;
-    uv_timer_t *tick, *control, *stepper; /* on the heap: they close later than this may be freed */
+    struct weir_pressure *pressure;  /* NULL: overload is off */
+    uv_timer_t *tick, *control, *stepper, *look; /* on the heap: they close later than this may be freed */
     uv_async_t *end;                 /* likewise; sent by the worker on which the last source ended */
     void (*ended)(void *arg);
     void *ended_arg;
@@ -140,12 +142,14 @@ static int build(struct weir_runtime *rt, const struct weir_registry *registry, 
     return weir_recent_create(rt->graph, &rt->recent, reterr);
 }
 
-static int make_loop(struct weir_runtime *rt, struct weir_err *reterr)
+static int make_loop(struct weir_runtime *rt, const struct weir_registry *registry, struct weir_err *reterr)
 {
     int rc = weir_journal_create(&rt->journal, reterr);
     if (rc == WEIR_OK)
         rc = weir_loop_create(rt->graph, rt->journal, &rt->watch, &rt->loop, reterr);
-    return rc < 0 ? rc : weir_build_controllers(rt->app, rt->graph, rt->loop, reterr);
+    if (rc == WEIR_OK && !rt->app->overload.off)
+        rc = weir_pressure_create(&rt->app->overload, rt->graph, rt->journal, "", &rt->pressure, reterr);
+    return rc < 0 ? rc : weir_build_controllers(rt->app, registry, rt->graph, rt->loop, reterr);
 }
 
 int weir_runtime_create(const struct weir_app *app, const struct weir_registry *registry, uv_loop_t *loop, struct weir_strbuf *report,
@@ -161,18 +165,19 @@ int weir_runtime_create(const struct weir_app *app, const struct weir_registry *
     rt->tick = make_timer(loop, rt);
     rt->control = make_timer(loop, rt);
     rt->stepper = make_timer(loop, rt);
+    rt->look = make_timer(loop, rt);
     rt->end = make_async(loop, on_end, rt);
     rt->stuck = make_async(loop, on_stuck, rt);
     int rc = WEIR_OK;
     if (rt->addresses == NULL || rt->loads == NULL || rt->busy == NULL || rt->tick == NULL ||
-        rt->control == NULL || rt->stepper == NULL || rt->end == NULL || rt->stuck == NULL)
+        rt->control == NULL || rt->stepper == NULL || rt->look == NULL || rt->end == NULL || rt->stuck == NULL)
         rc = weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", app->file);
     if (rc == WEIR_OK)
         rc = start_helpers(rt, reterr);
     if (rc == WEIR_OK)
         rc = build(rt, registry, report, reterr);
     if (rc == WEIR_OK)
-        rc = make_loop(rt, reterr);
+        rc = make_loop(rt, registry, reterr);
     weir_watch_rest(&rt->watch);
     if (rc < 0) {
         weir_runtime_destroy(rt);
@@ -203,6 +208,15 @@ static void on_control(uv_timer_t *timer)
     struct weir_runtime *rt = timer->data;
     weir_watch_beat(&rt->watch);
     weir_loop_tick(rt->loop, weir_clock_ns());
+}
+
+/* The closer to a limit, the more often. */
+static void on_look(uv_timer_t *timer)
+{
+    struct weir_runtime *rt = timer->data;
+    weir_watch_beat(&rt->watch);
+    uint64_t pause_ns = weir_pressure_tick(rt->pressure, weir_clock_ns());
+    uv_timer_start(timer, on_look, pause_ns / WEIR_NS_PER_MS, 0);
 }
 
 /* How many workers a pool starts with: as few as it may have where a controller sizes it. */
@@ -257,6 +271,8 @@ int weir_runtime_start(struct weir_runtime *rt, struct weir_err *reterr)
     weir_loop_begin(rt->loop, weir_clock_ns());
     if (!weir_loop_is_empty(rt->loop))
         uv_timer_start(rt->control, on_control, CONTROL_MS, CONTROL_MS);
+    if (rt->pressure != NULL)
+        uv_timer_start(rt->look, on_look, 0, 0);
     return WEIR_OK;
 }
 
@@ -276,6 +292,9 @@ static void begin_stop(struct weir_runtime *rt, uint64_t drain_ns, void (*done)(
 {
     rt->state = WEIR_RUNTIME_DRAINING;
     uv_timer_stop(rt->control); /* the knobs stay where they are */
+    uv_timer_stop(rt->look);
+    if (rt->pressure != NULL)
+        weir_pressure_end(rt->pressure);
     rt->done = done;
     rt->done_arg = arg;
     weir_drain_begin(&rt->drain, rt->graph, weir_clock_ns(), drain_ns);
@@ -336,19 +355,21 @@ void weir_runtime_destroy(struct weir_runtime *rt)
     close_timer(&rt->tick);
     close_timer(&rt->control);
     close_timer(&rt->stepper);
+    close_timer(&rt->look);
     if (rt->end != NULL)
         uv_close((uv_handle_t *)rt->end, free_handle);
     weir_crew_stop(rt->builder); /* may have something for the reaper still */
     weir_crew_stop(rt->reaper);  /* VMs need the graph and its scripts */
     weir_loop_destroy(rt->loop);
+    weir_pressure_destroy(rt->pressure);
     weir_journal_destroy(rt->journal);
+    weir_recent_destroy(rt->recent); /* by the graph's pools */
     weir_graph_destroy(rt->graph);
     weir_watchdog_remove(&rt->watch);
     weir_watchdog_stop(rt->watchdog);
     if (rt->stuck != NULL)
         uv_close((uv_handle_t *)rt->stuck, free_handle); /* the watchdog sends it no more */
     weir_free(rt->addresses);
-    weir_recent_destroy(rt->recent);
     weir_free(rt->loads);
     weir_free(rt->busy);
     weir_free(rt);
@@ -377,6 +398,11 @@ struct weir_loop *weir_runtime_loop(const struct weir_runtime *rt)
 const struct weir_journal *weir_runtime_journal(const struct weir_runtime *rt)
 {
     return rt->journal;
+}
+
+const struct weir_pressure *weir_runtime_pressure(const struct weir_runtime *rt)
+{
+    return rt->pressure;
 }
 
 const struct weir_app *weir_runtime_app(const struct weir_runtime *rt)

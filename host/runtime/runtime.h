@@ -12,6 +12,7 @@
 #include "core/graph.h"
 
 struct weir_app;
+struct weir_pressure;
 struct weir_recent;
 struct weir_registry;
 struct weir_runtime;
@@ -50,6 +51,8 @@ const struct weir_recent *weir_runtime_recent(const struct weir_runtime *rt);
 /* The controllers, and what they decided. Never NULL. */
 struct weir_loop *weir_runtime_loop(const struct weir_runtime *rt);
 const struct weir_journal *weir_runtime_journal(const struct weir_runtime *rt);
+/* What is done about overload; NULL: `overload: off`. */
+const struct weir_pressure *weir_runtime_pressure(const struct weir_runtime *rt);
 const struct weir_app *weir_runtime_app(const struct weir_runtime *rt);
 /* Since start, in ns. */
 uint64_t weir_runtime_uptime_ns(const struct weir_runtime *rt);

@@ -11,7 +11,7 @@ local below = { -- of each folder: the folders of host/ whose headers it may inc
     ["host/runtime"] = {"base", "core", "config", "controller", "io", "loader"},
     ["host/admin"] = {"base", "core", "config", "controller", "io", "loader", "runtime"},
     ["host/cli"] = {"base", "core", "config", "controller", "io", "loader", "runtime", "admin"},
-    ["bindings/lua"] = {"base", "core", "config", "io"},
+    ["bindings/lua"] = {"base", "core", "config", "controller", "io"},
     ["bindings/native"] = {"base", "core", "config", "io"},
     ["stages/native"] = {},
 }

@@ -1,7 +1,8 @@
 /* Everything at once: four pools that grow and shrink, sources in bursts, every overflow policy, fan-out,
- * routes, waits, ordered stages, deadlines, suspended and failing calls, requests. Then it drains, or is cut
- * short, and everything is counted:
+ * routes, waits, ordered stages, deadlines, suspended and failing calls, requests, gates whose bounds move. Then
+ * it drains, or is cut short, and everything is counted:
  *   - both equations of the ledger, per stage and worker and on the sum (rig_destroy)
+ *   - the classes of a gate add up to its stage's ledger, and at the end nothing runs and nothing is queued for it
  *   - what was offered to a stage = what was sent to it, whatever the verdict
  *   - each request was given up or answered exactly once
  *   - no key of an ordered stage has two calls at once
@@ -13,10 +14,12 @@
  *          └─(full: route)─> spare (by class) ────────────────────────> sink (blocking, by source)
  *
  * usage: stress_ledger [SECONDS [SEED]] */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/gate.h"
 #include "core/pool.h"
 #include "core/stage.h"
 #include "support.h"
@@ -277,6 +280,36 @@ static enum weir_reason passes_on(struct rig_handler *h, struct weir_event *ev)
     return some_end(h, ev);
 }
 
+static const size_t gated[] = {SPLIT, ORDERED, TAIL, SINK};
+enum { GATED = sizeof gated / sizeof gated[0], CLASSES = 3 };
+
+static void make_gates(struct rig *r)
+{
+    struct weir_err err;
+    for (size_t i = 0; i < GATED; i++)
+        if (weir_gate_create(CLASSES, &r->g->stages[gated[i]].gate, &err) < 0)
+            fail_msg("%s", err.text);
+}
+
+static double one_of(double a, double b, double c)
+{
+    uint64_t n = random_below(4);
+    return n == 0 ? a : n == 1 ? b : n == 2 ? c : (double)INFINITY;
+}
+
+static void move_one_gate(struct rig *r)
+{
+    struct weir_gate_bounds b = {.burst = (double)random_below(20),
+                                 .limit = one_of(1, 10, 50),
+                                 .shed_after_s = one_of(0, 0.0005, 0.01),
+                                 .overloaded = random_below(2) == 0};
+    for (size_t i = 0; i < CLASSES; i++)
+        b.rate[i] = one_of(300, 10000, 100000);
+    struct weir_gate *g = r->g->stages[gated[random_below(GATED)]].gate;
+    weir_gate_set(g, &b, weir_clock_ns());
+    weir_gate_take_wait_min(g);
+}
+
 static struct rig *build(void)
 {
     static const size_t all[] = {COPY, TAIL, SLOW};
@@ -328,6 +361,7 @@ static struct rig *build(void)
     s->queue.overflow.policy = WEIR_OVERFLOW_DROP_OLDEST;
     s->queue.order_by = WEIR_ORDER_BY_SOURCE;
 
+    make_gates(r);
     rig_wire_one(r, BURST, "out", SPLIT);
     rig_wire_one(r, SPLIT, "slow", SLOW);
     rig_wire_one(r, SPLIT, "ordered", ORDERED);
@@ -361,6 +395,30 @@ static void resize_one(struct rig *r)
         weir_pool_reap(&r->g->pools[i]);
 }
 
+static void check_gate(struct rig *r, size_t s)
+{
+    static struct weir_gate_sum sum;
+    struct weir_stage *stage = &r->g->stages[s];
+    struct weir_ledger_sum l = rig_ledger(r, s);
+    int64_t offered = 0, refused = 0, ended = 0;
+    weir_gate_read(stage, &sum);
+    for (size_t i = 0; i < sum.class_count; i++) {
+        offered += sum.classes[i].offered;
+        refused += sum.classes[i].refused;
+        ended += sum.classes[i].ended;
+        assert_int_equal(sum.classes[i].response_ns.count, sum.classes[i].ended);
+    }
+    printf("%-8s refused by its gate %lld, shed %lld\n", stage->name, (long long)refused,
+           (long long)l.reasons[WEIR_REASON_SHED]);
+    assert_int_equal(offered, l.offered);
+    assert_true(refused >= l.reasons[WEIR_REASON_GATE] &&
+                refused <= l.reasons[WEIR_REASON_GATE] + l.reasons[WEIR_REASON_ROUTED]);
+    assert_int_equal(ended, (int64_t)l.service_ns.count);
+    assert_int_equal(weir_gate_running(stage->gate), 0);
+    assert_int_equal(weir_queue_depth(&stage->queue), 0);
+    assert_true(refused > 0);
+}
+
 /* Everything has its end in exactly one ledger. */
 static void check_sums(struct rig *r)
 {
@@ -375,6 +433,8 @@ static void check_sums(struct rig *r)
             (long long)sum.failed, (long long)sum.expired, (long long)sum.dropped);
         assert_true(sum.accepted > 0);
     }
+    for (size_t i = 0; i < GATED; i++)
+        check_gate(r, gated[i]);
     copies = 2 * (atomic_load(&sent[COPY])); /* of three branches one stands for the original */
     int64_t offers = 0;
     for (size_t s = 0; s < STAGES; s++)
@@ -398,6 +458,7 @@ static void run(bool drained)
         struct deadline next = {weir_clock_ns() + random_below(20) * WEIR_NS_PER_MS};
         rig_wait(r, is_past, &next);
         resize_one(r);
+        move_one_gate(r);
     }
     if (drained)
         rig_drain(r);

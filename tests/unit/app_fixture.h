@@ -60,16 +60,29 @@ static const struct weir_app_type fixture_file = {.name = "file",
                                                   .option_count = 1};
 static const struct weir_app_type *const fixture_type_list[] = {&fixture_http, &fixture_null, &fixture_file};
 #ifndef FIXTURE_CONTROLLERS
-#define FIXTURE_CONTROLLERS 2 /* 0: none, for those who run what they read */
+#define FIXTURE_CONTROLLERS 6 /* 0: none, for those who run what they read */
 #endif
 static const struct weir_option fixture_queue_options[] = {
     {.name = "sample", .type = WEIR_OPTION_DURATION, .fallback = "2s", .min = 1000000, .text = "time between steps"},
     {.name = "threshold", .type = WEIR_OPTION_NUMBER, .fallback = "50.5", .text = "events that make it grow"},
     {.name = "idle", .type = WEIR_OPTION_DURATION, .fallback = "5s", .text = "when a worker leaves"},
 };
+static const struct weir_option fixture_admission_options[] = {
+    {.name = "target", .type = WEIR_OPTION_DURATION, .fallback = "5ms", .min = 100000, .text = "what is all right"},
+    {.name = "interval", .type = WEIR_OPTION_DURATION, .fallback = "100ms", .min = 1000000, .text = "time between steps"},
+    {.name = "percentile", .type = WEIR_OPTION_NUMBER, .fallback = "90", .min = 1, .max = 100, .text = "of what"},
+};
+static const struct weir_option fixture_bucket_options[] = {
+    {.name = "rate", .type = WEIR_OPTION_NUMBER, .required = true, .min = 0, .max = 1000000, .text = "events a second"},
+    {.name = "burst", .type = WEIR_OPTION_NUMBER, .min = 1, .max = 1000000, .text = "events at once"},
+};
 static const struct weir_app_controller_type fixture_controllers[] = {
     {"queue", WEIR_KNOB_THREADS, "by queue length", fixture_queue_options, 3},
     {"throughput", WEIR_KNOB_BATCH, "by throughput", NULL, 0},
+    {"response_time", WEIR_KNOB_ADMISSION, "by response time", fixture_admission_options, 3},
+    {"codel", WEIR_KNOB_ADMISSION, "by delay", fixture_admission_options, 2},
+    {"gradient", WEIR_KNOB_ADMISSION, "by gradient", NULL, 0},
+    {"token_bucket", WEIR_KNOB_ADMISSION, "by rate", fixture_bucket_options, 2},
 };
 static const struct weir_app_types fixture_types = {
     .types = fixture_type_list, .count = 3, .controllers = fixture_controllers, .controller_count = FIXTURE_CONTROLLERS};

@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "base/strbuf.h"
 #include "core/event.h"
+#include "core/gate.h"
 #include "core/graph.h"
 #include "core/pool.h"
 #include "core/seat.h"
@@ -216,6 +217,7 @@ struct lua_stage_spec {
     unsigned concurrency;
     size_t memory;
     const char *lib; /* NULL: safe */
+    bool gated;      /* it has a gate, open at first */
 };
 
 /* The built-in ones. */
@@ -379,6 +381,8 @@ static inline void lua_open(struct lua_app *app, const struct lua_stage_spec *sp
         s->queue.bytes = 64 << 20;
         s->queue.overflow.policy = spec->overflow;
         s->generation = 1;
+        if (spec->gated)
+            assert_int_equal(weir_gate_create(g->class_count, &s->gate, &err), WEIR_OK);
         s->handler = (struct weir_handler_maker){.make = native_make};
     }
     for (size_t i = 0; i < n; i++)

@@ -7,6 +7,8 @@
 
 #include <uv.h>
 
+#include <math.h>
+
 #include "app_fixture.h"
 
 static const uint64_t us = 1000, ms = 1000000, s = 1000000000;
@@ -102,14 +104,97 @@ static void shared_tables_are_read(void **state)
     fixture_done(&r);
 }
 
+static void overload_is_on_unless_it_says_off(void **state)
+{
+    (void)state;
+    static const char stages[] = "stages: {web: {source: http, listen: ':80', to: n}, n: {sink: null}}\n";
+    struct fixture_result r;
+    char text[512];
+    (void)snprintf(text, sizeof text, "weir: 1\n%s", stages);
+    const struct weir_app_overload *o = &fixture_parse_good(&r, text)->overload;
+    assert_false(o->off);
+    assert_true(o->limit[WEIR_RESOURCE_MEMORY] == 0 && o->limit[WEIR_RESOURCE_LAG] == 1);
+    assert_true(o->at[WEIR_RESOURCE_MEMORY][WEIR_RELIEF_STOP] == 0.95);
+    assert_true(isinf(o->at[WEIR_RESOURCE_LAG][WEIR_RELIEF_STOP]));
+    assert_true(o->every_ns == 250 * ms && o->hold_ns == 1 * s && o->hysteresis == 0.05);
+    fixture_done(&r);
+    (void)snprintf(text, sizeof text,
+                   "weir: 1\noverload: {memory: {limit: 1GiB, shed: 85%%, stop: off}, descriptors: 500, lag: off, hold: 3s, hysteresis: 0.1}\n%s",
+                   stages);
+    o = &fixture_parse_good(&r, text)->overload;
+    assert_true(o->limit[WEIR_RESOURCE_MEMORY] == 1 << 30 && o->limit[WEIR_RESOURCE_DESCRIPTORS] == 500);
+    assert_true(o->at[WEIR_RESOURCE_MEMORY][WEIR_RELIEF_SHED] == 0.85);
+    assert_true(isinf(o->at[WEIR_RESOURCE_MEMORY][WEIR_RELIEF_STOP]) && isinf(o->at[WEIR_RESOURCE_LAG][WEIR_RELIEF_SHED]));
+    assert_true(o->at[WEIR_RESOURCE_DESCRIPTORS][WEIR_RELIEF_CLOSE] == 0.8);
+    assert_true(o->hold_ns == 3 * s && o->hysteresis == 0.1);
+    fixture_done(&r);
+    (void)snprintf(text, sizeof text, "weir: 1\noverload: off\n%s", stages);
+    assert_true(fixture_parse_good(&r, text)->overload.off);
+    fixture_done(&r);
+}
+
+/* Parses with scripts for controllers; the report is the caller's to look at. */
+static void parse_with_scripts(struct fixture_result *r, const char *admission)
+{
+    static const struct weir_option options[] = {
+        {.name = "interval", .type = WEIR_OPTION_DURATION, .fallback = "100ms", .min = 20000000, .text = "between two steps"}};
+    static const struct weir_app_controller_type script = {.name = "script", .options = options, .option_count = 1};
+    struct weir_app_types types = fixture_types;
+    char text[512];
+    types.script = &script;
+    (void)snprintf(text, sizeof text,
+                   "weir: 1\npools: {slow: {threads: {min: 1, max: 4}, blocking: true, controller: {script: policy/grow.lua}}}\n"
+                   "stages: {web: {source: http, listen: ':80', to: n}, n: {sink: null, pool: slow,\n  admission: %s}}\n",
+                   admission);
+    *r = (struct fixture_result){.report = WEIR_STRBUF_INIT};
+    r->code = weir_app_parse(text, strlen(text), "weir.yaml", fixture_folder, NULL, 0, &types, &r->report, &r->app, &r->err);
+    weir_strbuf_add(&r->report, "", 0);
+}
+
+static void scripts_take_the_place_of_controllers(void **state)
+{
+    (void)state;
+    struct fixture_result r;
+    parse_with_scripts(&r, "[{script: calm.lua, interval: 1s, config: {target: 3}}, {script: a.b/x.y.lua}]");
+    assert_int_equal(r.code, WEIR_OK);
+    const struct weir_app_controller *grow = &r.app->pools[1].controller, *calm = &r.app->stages[1].admission[0];
+    assert_string_equal(grow->script, "policy/grow.lua");
+    assert_string_equal(grow->name, "grow");
+    assert_null(grow->config);
+    assert_true(weir_conf_option_duration(grow->options, "interval") == 100 * ms);
+    assert_int_equal(r.app->stages[1].admission_count, 2);
+    assert_string_equal(calm->name, "calm");
+    assert_true(weir_conf_option_duration(calm->options, "interval") == 1 * s);
+    assert_int_equal(weir_conf_int(weir_conf_get(calm->config, "target")), 3);
+    assert_string_equal(calm[1].name, "x");
+    fixture_done(&r);
+    static const struct {
+        const char *admission, *problem;
+    } bad[] = {
+        {"{script: [a]}", "'script': expected a string, found a list"},
+        {"{script: a.lua, intervall: 1s}", "unknown key 'intervall' in 'admission' (did you mean 'interval'?)"},
+        {"{script: a.lua, interval: 1ms}", "'interval': expected a duration from 20ms"},
+        {"{script: a.lua, config: 3}", "'config': expected a map of the script's settings, found '3'"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        parse_with_scripts(&r, bad[i].admission);
+        assert_int_equal(r.code, WEIR_E_CONFIG);
+        if (strstr(r.report.data, bad[i].problem) == NULL)
+            fail_msg("'%s' is not in:\n%s", bad[i].problem, r.report.data);
+        fixture_done(&r);
+    }
+}
+
 static void controllers_and_their_settings_are_read(void **state)
 {
     (void)state;
     struct fixture_result r;
     const struct weir_app *app = fixture_parse_good(&r, fixture_shop);
-    assert_string_equal(r.report.data, "weir.yaml:32:16: warning: 'admission' has no effect in this version\n"
-                                       "        admission: {controller: response_time, target: 100ms, percentile: 90}\n"
-                                       "                   ^\n");
+    assert_int_equal(r.report.len, 0);
+    const struct weir_app_controller *admission = app->stages[2].admission;
+    assert_int_equal(app->stages[2].admission_count, 1);
+    assert_string_equal(admission->name, "response_time");
+    assert_true(weir_conf_option_duration(admission->options, "target") == s / 10);
     assert_null(app->pools[0].controller.name);
     const struct weir_app_controller *disk = &app->pools[1].controller;
     assert_string_equal(disk->name, "queue");
@@ -329,25 +414,30 @@ static void all_shapes_of_controllers_are_read(void **state)
     fixture_done(&r);
 }
 
-static void all_shapes_of_later_keys_are_accepted(void **state)
+static void all_shapes_of_admission_are_read(void **state)
 {
     (void)state;
     struct fixture_result r;
     char text[400];
-    static const char *const shapes[] = {"{controller: codel, target: 5ms, interval: 100ms}",
-                                         "{controller: gradient}",
-                                         "{controller: token_bucket, rate: 0.5, burst: 10}",
-                                         "{script: my.lua}", "[{controller: codel}, {script: my.lua}]"};
+    static const struct {
+        const char *text, *first;
+        size_t count;
+    } shapes[] = {{"{controller: codel, target: 5ms, interval: 100ms}", "codel", 1},
+                  {"codel", "codel", 1},
+                  {"{controller: gradient}", "gradient", 1},
+                  {"{controller: token_bucket, rate: 0.5, burst: 10}", "token_bucket", 1},
+                  {"[{controller: codel}, gradient]", "codel", 2},
+                  {"[]", NULL, 0}};
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
         snprintf(text, sizeof text,
                  "weir: 1\nstages:\n  web: {source: http, listen: ':80', to: a}\n  a: {handler: a.lua, "
                  "on_error: b, admission: %s}\n"
                  "  b: {sink: null}\ndefaults: {queue: {order: adaptive}}\n",
-                 shapes[i]);
-        fixture_parse_good(&r, text);
-        assert_non_null(
-            strstr(r.report.data, "weir.yaml:4:47: warning: 'admission' has no effect in this version\n"));
-        assert_null(strstr(r.report.data, "'on_error'"));
+                 shapes[i].text);
+        const struct weir_app *app = fixture_parse_good(&r, text);
+        assert_int_equal(app->stages[1].admission_count, shapes[i].count);
+        if (shapes[i].count > 0)
+            assert_string_equal(app->stages[1].admission[0].name, shapes[i].first);
         fixture_done(&r);
     }
 }
@@ -413,6 +503,8 @@ int main(void)
         cmocka_unit_test(a_minimal_application_has_the_built_in_defaults),
         cmocka_unit_test(pools_classes_and_admin_are_read),
         cmocka_unit_test(shared_tables_are_read),
+        cmocka_unit_test(overload_is_on_unless_it_says_off),
+        cmocka_unit_test(scripts_take_the_place_of_controllers),
         cmocka_unit_test(controllers_and_their_settings_are_read),
         cmocka_unit_test(stages_take_defaults_and_their_own_settings),
         cmocka_unit_test(outputs_have_their_shapes),
@@ -421,7 +513,7 @@ int main(void)
         cmocka_unit_test(an_empty_string_is_an_option_when_its_least_length_is_none),
         cmocka_unit_test(limits_that_nobody_wrote_follow_lower_ones),
         cmocka_unit_test(the_middle_class_is_the_default_without_normal),
-        cmocka_unit_test(all_shapes_of_later_keys_are_accepted),
+        cmocka_unit_test(all_shapes_of_admission_are_read),
         cmocka_unit_test(all_shapes_of_controllers_are_read),
         cmocka_unit_test(the_command_line_overrides),
         cmocka_unit_test(later_problems_are_reported_alike),

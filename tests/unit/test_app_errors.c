@@ -32,7 +32,7 @@ static const struct mistake mistakes[] = {
      "weir.yaml:6:1: error: unknown key 'stagse' in the application (did you mean 'stages'?)"},
     {STAGE_A "colour: red\n",
      "weir.yaml:6:1: error: unknown key 'colour' in the application (known: weir, name, classes, drain, "
-     "pools, defaults, stages, admin, shared)"},
+     "pools, defaults, stages, admin, shared, overload)"},
     {STAGE_A "name: a/b\n", "weir.yaml:6:7: error: 'name': expected at most 64 letters, digits, _, - and . "
                             "(not first), found 'a/b'"},
     {STAGE_A "drain: 30\n",
@@ -62,6 +62,22 @@ static const struct mistake mistakes[] = {
     {STAGE_A "shared: {a: {ttl: 0s}}\n",
      "weir.yaml:6:19: error: 'ttl': expected a duration from 1ms to 365d, found '0s'"},
     {STAGE_A "shared: {A: {}}\n", "weir.yaml:6:10: error: the shared table name 'A' must begin with a-z or _"},
+    /* Overload */
+    {STAGE_A "overload: on\n", "weir.yaml:6:11: error: 'overload': expected a map, found 'on'"},
+    {STAGE_A "overload: {ram: 1GiB}\n",
+     "weir.yaml:6:12: error: unknown key 'ram' in 'overload' (known: memory, descriptors, lag, every, hold, hysteresis)"},
+    {STAGE_A "overload: {memory: {limt: 1GiB}}\n",
+     "weir.yaml:6:21: error: unknown key 'limt' in 'memory' (did you mean 'limit'?)"},
+    {STAGE_A "overload: {memory: 1KiB}\n", "weir.yaml:6:20: error: 'memory': expected a size from 1MiB to 1024TiB, found '1KiB'"},
+    {STAGE_A "overload: {descriptors: few}\n",
+     "weir.yaml:6:25: error: 'descriptors': expected a whole number from 16 to 1073741824, found 'few'"},
+    {STAGE_A "overload: {lag: {limit: 3}}\n", "weir.yaml:6:25: error: 'limit': expected a duration such as 250us, 10ms, 1.5s, 2m or 1h, found '3': the unit is missing"},
+    {STAGE_A "overload: {lag: {shed: 120%}}\n",
+     "weir.yaml:6:24: error: 'shed': expected a share such as 80% or 0.8, or off, found '120%'"},
+    {STAGE_A "overload: {lag: {shed: 0.5.5}}\n",
+     "weir.yaml:6:24: error: 'shed': expected a share such as 80% or 0.8, or off, found '0.5.5'"},
+    {STAGE_A "overload: {hysteresis: off}\n",
+     "weir.yaml:6:24: error: 'hysteresis': expected a share such as 5% or 0.05, found 'off'"},
     /* Pools */
     {STAGE_A "pools: 3\n", "weir.yaml:6:8: error: 'pools': expected a map of pools, found '3'"},
     {STAGE_A "pools: {disk: {treads: 2}}\n",
@@ -199,9 +215,9 @@ static const struct mistake mistakes[] = {
     {STAGE_A "    admission: {controller: response_time, percentile: 101}\n",
      "weir.yaml:6:56: error: 'percentile': expected a number from 1 to 100, found '101'"},
     {STAGE_A "    batch: {min: 1, max: 4, controller: {limit: 4}}\n",
-     "weir.yaml:6:41: error: 'controller': expected 'name'"},
+     "weir.yaml:6:41: error: 'controller': expected 'name' or 'script'"},
     {STAGE_A "    admission: {controller: token_bucket}\n",
-     "weir.yaml:6:16: error: 'admission': token_bucket needs 'rate' (events per second)"},
+     "weir.yaml:6:16: error: controller 'token_bucket' needs 'rate' (events a second)"},
     {STAGE_A "    admission: {target: 1s}\n",
      "weir.yaml:6:16: error: 'admission': expected 'controller' or 'script'"},
     {STAGE_A "    deadline: 1s\n", "weir.yaml:6:5: error: 'deadline' is not for a Lua stage (stage 'a')"},
@@ -361,9 +377,6 @@ static void a_report_is_sorted_and_complete(void **state)
         "'disk'?)\n"
         "        pool: disc\n"
         "              ^\n"
-        "weir.yaml:9:16: warning: 'admission' has no effect in this version\n"
-        "        admission: {controller: codel}\n"
-        "                   ^\n"
         "weir.yaml:11:13: error: stage 'a' sends 'page' to 'pgae', and there is no such stage (did you mean "
         "'page'?)\n"
         "        page: pgae\n"

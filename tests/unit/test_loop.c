@@ -57,10 +57,10 @@ static const char *obey(const double *s, void *state, const struct weir_sample *
     return "wanted";
 }
 
-static const struct weir_controller_type of_threads = {"obey", WEIR_KNOB_THREADS, "obeys", options, OPTIONS, sizeof(struct memory),
-                                                       ready, obey};
-static const struct weir_controller_type of_batch = {"obey", WEIR_KNOB_BATCH, "obeys", options, OPTIONS, sizeof(struct memory),
-                                                     ready, obey};
+static const struct weir_controller_type of_threads = {.name = "obey", .knob = WEIR_KNOB_THREADS, .text = "obeys", .options = options, .option_count = OPTIONS,
+                                                       .state_size = sizeof(struct memory), .ready = ready, .step = obey};
+static const struct weir_controller_type of_batch = {.name = "obey", .knob = WEIR_KNOB_BATCH, .text = "obeys", .options = options, .option_count = OPTIONS,
+                                                       .state_size = sizeof(struct memory), .ready = ready, .step = obey};
 /* --- the rig --- */
 
 struct fixture {

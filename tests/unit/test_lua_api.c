@@ -1,4 +1,6 @@
 /* weir.emit of events, weir.meta, weir.stage, weir.queue. */
+#include <math.h>
+
 #include "lua_fixture.h"
 
 static void test_an_unknown_port_is_named_with_the_known_ones(void **state)
@@ -87,10 +89,36 @@ static void test_a_stage_reads_its_own_load(void **state)
              "local weir = require 'weir'\nreturn function(v) local s, q = weir.stage(), weir.queue('sink')\n"
              "local _, why = pcall(weir.queue, 'snk')\n"
              "weir.emit('out', {s.stage, s.capacity, s.running, s.handled, s.wait_p99 >= 0, q.stage, "
-             "q.depth, why}) end"});
+             "q.depth, why, s.admission.refused, s.admission.overloaded, s.admission.rate == nil, s.admission.limit == nil}) end"});
     lua_send_int(&app, "a", 1);
     assert_string_equal(lua_arrived(), "[\"a\",1024,1,0,true,\"sink\",0,\"weir.queue: there is no stage "
-                                       "'snk'; the stages are 'a', 'sink', 'host'\"]\n");
+                                       "'snk'; the stages are 'a', 'sink', 'host'\",0,false,true,true]\n");
+    lua_close_app(&app);
+}
+
+static void test_a_stage_reads_what_its_gate_lets_in(void **state)
+{
+    (void)state;
+    LUA_APP(app, {.name = "a",
+                  .to = "out=sink b=b",
+                  .script = "local weir = require 'weir'\nreturn function(v)\n"
+                            "  local _, why = weir.emit('b', v)\n"
+                            "  local a = weir.queue('b').admission\n"
+                            "  weir.emit('out', {why or 'ok', a.rate or 'any', a.limit or 'any', a.refused, a.overloaded, "
+                            "a.classes.gold.refused, a.classes.normal.refused, a.classes.normal.rate or 'any'})\nend"},
+            {.name = "b", .script = "return function() end", .gated = true});
+    struct weir_gate *gate = weir_graph_stage(app.g, "b")->gate;
+    struct weir_gate_bounds b = {.rate = {INFINITY, 0.5}, .burst = 1, .limit = 7, .shed_after_s = INFINITY};
+    lua_send_int(&app, "a", 1);
+    weir_gate_set(gate, &b, app.w->now_ns);
+    lua_send_int(&app, "a", 2);
+    b.rate[0] = 8;
+    b.overloaded = true;
+    weir_gate_set(gate, &b, app.w->now_ns);
+    lua_send_int(&app, "a", 3);
+    assert_string_equal(lua_arrived(), "[\"ok\",\"any\",\"any\",0,false,0,0,\"any\"]\n"
+                                       "[\"ok\",\"any\",7.0,0,false,0,0,0.5]\n"
+                                       "[\"rejected\",8.5,7.0,1,true,0,1,0.5]\n");
     lua_close_app(&app);
 }
 
@@ -102,6 +130,7 @@ int main(void)
         cmocka_unit_test(test_meta_tells_of_the_event),
         cmocka_unit_test(test_wrong_arguments_are_named_through_pcall_too),
         cmocka_unit_test(test_a_stage_reads_its_own_load),
+        cmocka_unit_test(test_a_stage_reads_what_its_gate_lets_in),
     };
     return cmocka_run_group_tests_name("lua_api", tests, NULL, NULL);
 }

@@ -232,6 +232,7 @@ static void limits_are_named_as_they_are_written(void **state)
         .limits = {.stall_ns = 1500000, .cpu_ns = 2 * WEIR_NS_PER_S, .wall_ns = 300 * WEIR_NS_PER_MS}};
     struct weir_vm vm = {.script = &script};
     char text[200];
+    vm.logic.limits = script.limits;
     weir_preempt_describe(&vm, WEIR_REASON_CPU, text, sizeof text);
     assert_string_equal(text, "ended: over limits.cpu (2s)");
     weir_preempt_describe(&vm, WEIR_REASON_WALL, text, sizeof text);

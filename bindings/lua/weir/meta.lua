@@ -78,6 +78,19 @@ function weir.answer(value, index) end
 ---@field age number seconds since the source made the first event of this line of work
 ---@field trace? string W3C traceparent; nil: none
 
+---What a file for `class: {script: …}` of a source returns; nil: the default class. It runs in place: it can neither wait nor send.
+---@alias weir.Classifier fun(req: weir.Request): string?
+
+---Which queue or gate refused or dropped a request, and why.
+---@class weir.Refusal
+---@field reason string as in `weir stats`: "full", "gate", "shed", …
+---@field stage? string
+---@field status integer 503
+---@field retry_after number seconds after which there may be room
+
+---What a file for `on_reject` of a source returns: answers with req:reply, or leaves it to the host. It runs in place.
+---@alias weir.OnReject fun(req: weir.Request, why: weir.Refusal)
+
 ---Of the event being handled. Raises outside a handler call.
 ---@param index? integer in a batch: which event; default 1
 ---@return weir.Meta
@@ -141,6 +154,8 @@ function weir.timer(seconds, fn, options) end
 ---@field certificate? string PEM file, with `key`: what we show to the server
 ---@field key? string
 ---@field socket? string path of a unix socket to connect to
+---@field class_header? string|boolean the header for the class of the event, when it is not the default one; default `X-Weir-Class`, false: none
+---@field deadline_header? string|boolean the one for what is left of its time, in ms; default `X-Weir-Deadline-Ms`, false: none
 
 ---@class weir.HttpAnswer
 ---@field status integer
@@ -171,6 +186,10 @@ function weir.http.request(options) end
 ---Of the worker, for all its stages: connections to one host (default 64), idle connections (default 256). The last call counts.
 ---@param limits {per_host: integer?, kept: integer?}
 function weir.http.limits(limits) end
+
+---Under which headers weir.http.request takes class and deadline along, of this script's requests that don't say it themselves; false: not at all.
+---@param names {class_header: (string|boolean)?, deadline_header: (string|boolean)?}
+function weir.http.pass_on(names) end
 
 ---@class weir.TlsOptions
 ---@field name? string what the peer's certificate must be for; default: the host
@@ -330,6 +349,18 @@ function weir.spawn(options) end
 ---@field service_p50 number seconds in the handler
 ---@field service_p90 number
 ---@field service_p99 number
+---@field admission weir.Admission what its controllers let in now
+
+---@class weir.Admission
+---@field rate number? events a second, of all classes together; nil: any
+---@field limit number? events queued and running, of the highest class; nil: any
+---@field refused integer events that it has refused so far
+---@field overloaded boolean a controller finds it overloaded
+---@field classes table<string, weir.ClassAdmission>? by the class's name; nil: nothing is let in or refused by class here
+
+---@class weir.ClassAdmission
+---@field rate number? events a second; nil: any
+---@field refused integer
 
 ---Of any stage of the application. Raises on an unknown one, and while the script is being loaded.
 ---@param stage string
@@ -635,5 +666,59 @@ function Stream:close() end
 ---@field init? fun(ctx: weir.Context) once per VM
 ---@field handle? fun(event: weir.Value)
 ---@field handle_batch? fun(events: {n: integer, [integer]: weir.Value}) an error fails the batch
+
+---What a stage did for one class since a controller's last step.
+---@class weir.ControllerClass
+---@field name string
+---@field offered number events
+---@field refused number of them by the gate
+---@field ended number
+---@field response_s number percentile of the time from the arrival at the source to the end of the handler
+---@field wait_s number percentile of the time in the queue
+
+---What a controller's step gets: what a stage, or all stages of a pool, did since its last step.
+---@class weir.ControllerSample
+---@field now_s number monotonic
+---@field elapsed_s number since the last step
+---@field depth number events that wait
+---@field capacity number the queue's bound
+---@field running number events that are being handled
+---@field offered number events, as those that follow
+---@field accepted number
+---@field handled number
+---@field failed number
+---@field expired number
+---@field dropped number
+---@field taken number left the queue to be handled
+---@field wait_min_s number shortest time in the queue of the events taken
+---@field wait_s number percentile of it
+---@field service_s number mean time of a handler's call
+---@field takes_batches boolean … which is that of a whole batch then
+---@field threads number of the pool
+---@field threads_min number
+---@field threads_max number
+---@field busy number share of their time that its workers were not parked
+---@field can_grow boolean the pool's controller may still enlarge it
+---@field idle_s number[] how long each parked worker has been so, longest first
+---@field batch number of the stage
+---@field batch_min number
+---@field batch_max number
+---@field classes weir.ControllerClass[] of a stage with admission; the highest first
+
+---Where the knob stands. A step changes the fields of its knob; the others are not there. `math.huge`: no bound.
+---@class weir.ControllerSetpoint
+---@field threads number `threads` of a pool
+---@field batch number `batch` of a stage
+---@field rate number[]|number `admission`: events per second of each class, or of all
+---@field burst number events of a class that may come at once
+---@field limit number events queued and running
+---@field share number[]|number what of the limit is for a class and those above it, 0 to 1
+---@field shed_after_s number who waited for longer is dropped
+---@field overloaded boolean queues with `order: adaptive` give the newest first
+
+---What a controller's file returns (or just the step). The step returns the rule that decided; nil: nothing is changed.
+---@class weir.Controller
+---@field settings? table<string, any> defaults, which `config:` changes
+---@field step fun(sample: weir.ControllerSample, at: weir.ControllerSetpoint, state: table, settings: table): string?
 
 return weir

@@ -1,0 +1,353 @@
+/* The admission controllers: what each must never do, and how a stage behaves that has one, on a virtual clock. */
+#include <math.h>
+#include <string.h>
+
+#include "controller/codel.h"
+#include "controller/gradient.h"
+#include "controller/response_time.h"
+#include "controller/token_bucket.h"
+#include "sim.h"
+#include "test.h"
+
+static const struct weir_controller_type *const types[] = {&weir_response_time_type, &weir_codel_type, &weir_gradient_type,
+                                                           &weir_token_bucket_type};
+enum { TYPES = sizeof types / sizeof types[0] };
+
+/* --- properties --- */
+
+static uint64_t dice = 1;
+
+static double uniform(void)
+{
+    dice ^= dice << 13;
+    dice ^= dice >> 7;
+    dice ^= dice << 17;
+    return (double)(dice >> 11) / 9007199254740992.0;
+}
+
+/* Anything at all, what can't be included. */
+static double anything(void)
+{
+    static const double odd[] = {0, -1, 1, 1e-9, 1e9, 1e300, (double)INFINITY, -(double)INFINITY, (double)NAN};
+    return uniform() < 0.5 ? odd[(size_t)(uniform() * 9)] : pow(10, uniform() * 12 - 6);
+}
+
+static void fill(double *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        values[i] = anything();
+}
+
+static void settings_of(const struct weir_controller_type *type, double *settings)
+{
+    sim_defaults(type, settings);
+    if (type == &weir_token_bucket_type)
+        sim_set(type, settings, "rate", 100);
+}
+
+static void check_bounded(const struct weir_controller_type *type, const struct weir_setpoint *at)
+{
+    for (size_t i = 0; i < WEIR_CLASSES_MAX; i++)
+        if (!(at->rate[i] >= 0) || !(at->share[i] >= 0 && at->share[i] <= 1))
+            fail_msg("%s: rate %g, share %g of class %zu", type->name, at->rate[i], at->share[i], i);
+    if (!(at->burst >= 1) || !(at->limit >= 1) || !(at->shed_after_s >= 0))
+        fail_msg("%s: burst %g, limit %g, shed after %g", type->name, at->burst, at->limit, at->shed_after_s);
+}
+
+/* Whatever it is shown, in whatever state it is, what it sets is a setpoint. */
+static void nothing_makes_them_leave_their_bounds(void **state)
+{
+    (void)state;
+    for (size_t t = 0; t < TYPES; t++) {
+        double settings[WEIR_SETTINGS_MAX];
+        settings_of(types[t], settings);
+        for (int run = 0; run < 20000; run++) {
+            double memory[512];
+            struct weir_sample in;
+            struct weir_setpoint at;
+            fill(memory, types[t]->state_size / sizeof(double));
+            fill((double *)(void *)&in, offsetof(struct weir_sample, idle_s) / sizeof(double));
+            in.elapsed_s = 0.1 + uniform();
+            in.idle_count = 0;
+            in.can_grow = uniform() < 0.3;
+            in.class_count = 1 + (size_t)(uniform() * WEIR_CLASSES_MAX);
+            fill((double *)(void *)in.classes, WEIR_CLASSES_MAX * sizeof(struct weir_sample_class) / sizeof(double));
+            weir_setpoint_init(&at);
+            for (int step = 0; step < 3; step++) {
+                (void)types[t]->ready(settings, &in);
+                (void)types[t]->step(settings, memory, &in, &at);
+                check_bounded(types[t], &at);
+            }
+        }
+    }
+}
+
+static void without_samples_nothing_is_decided(void **state)
+{
+    (void)state;
+    for (size_t t = 0; t < TYPES; t++) {
+        double settings[WEIR_SETTINGS_MAX], memory[512] = {0};
+        struct weir_setpoint at, before;
+        if (types[t] == &weir_token_bucket_type)
+            continue; /* it looks at none */
+        settings_of(types[t], settings);
+        weir_setpoint_init(&at);
+        before = at;
+        for (size_t classes = 1; classes <= WEIR_CLASSES_MAX; classes++) {
+            struct weir_sample in = {.elapsed_s = 1, .class_count = classes, .threads = 1};
+            for (int i = 0; i < 100; i++)
+                assert_null(types[t]->step(settings, memory, &in, &at));
+            assert_memory_equal(&at, &before, sizeof at);
+        }
+    }
+}
+
+/* They leave it to the pool as long as that can grow. */
+static void nothing_is_tightened_while_the_pool_can_grow(void **state)
+{
+    (void)state;
+    for (size_t t = 0; t < TYPES; t++) {
+        double settings[WEIR_SETTINGS_MAX], memory[512] = {0};
+        struct weir_setpoint at;
+        if (types[t] == &weir_token_bucket_type)
+            continue;
+        settings_of(types[t], settings);
+        weir_setpoint_init(&at);
+        if (types[t] == &weir_gradient_type)
+            at.limit = 20;
+        struct weir_setpoint before = at;
+        struct weir_sample in = {.elapsed_s = 1, .class_count = 1, .threads = 1, .depth = 500, .running = 1, .handled = 200, .taken = 200,
+                                 .wait_min_s = 2, .wait_s = 3, .service_s = 0.005, .can_grow = true, .offered = 400,
+                                 .classes = {{.offered = 400, .ended = 200, .response_s = 3, .wait_s = 3}}};
+        for (int i = 0; i < 100; i++) {
+            (void)types[t]->step(settings, memory, &in, &at);
+            assert_true(at.limit >= before.limit && at.rate[0] >= before.rate[0]);
+        }
+        in.can_grow = false;
+        for (int i = 0; i < 100; i++)
+            (void)types[t]->step(settings, memory, &in, &at);
+        assert_true(at.limit < before.limit || at.rate[0] < before.rate[0]);
+    }
+}
+
+/* --- closed loops --- */
+
+static double steady_rate;
+
+static double steady(double now_s, size_t class_index)
+{
+    (void)now_s;
+    (void)class_index;
+    return steady_rate;
+}
+
+/* 0.7 of what can be done, 1.4 from 4 s on, and 0.7 again from 12 s on; service takes 1 ms. */
+static double step_up(double now_s, size_t class_index)
+{
+    (void)class_index;
+    return now_s >= 4 && now_s < 12 ? 1400 : 700;
+}
+
+static double spike(double now_s, size_t class_index)
+{
+    (void)class_index;
+    return now_s >= 5 && now_s < 6 ? 4000 : 100;
+}
+
+static double sine(double now_s, size_t class_index)
+{
+    (void)class_index;
+    return 200 * (1 + 0.8 * sin(now_s * 2 * 3.14159265 / 10));
+}
+
+/* 0.6 of what can be done by the highest class; five times as much in all. */
+static double three(double now_s, size_t class_index)
+{
+    (void)now_s;
+    return class_index == 0 ? 120 : 440;
+}
+
+struct setup {
+    struct sim_options o;
+    double settings[WEIR_SETTINGS_MAX];
+};
+
+static void set_up(struct setup *s, const struct weir_controller_type *type, double target)
+{
+    *s = (struct setup){.o = {.seconds = 30, .rate = steady, .classes = 1, .servers = 1, .capacity = 1024, .service_s = 0.005,
+                              .patience_s = 0.2, .seed = 7, .type = type}};
+    s->o.settings = s->settings;
+    if (type == NULL)
+        return;
+    settings_of(type, s->settings);
+    if (type == &weir_response_time_type || type == &weir_codel_type)
+        sim_set(type, s->settings, "target", target);
+    if (type == &weir_token_bucket_type)
+        sim_set(type, s->settings, "rate", 190);
+    if (type == &weir_token_bucket_type)
+        sim_set(type, s->settings, "burst", 4);
+}
+
+/* One server of 5 ms: 200 a second. */
+static void goodput_holds_at_ten_times_the_load(void **state)
+{
+    (void)state;
+    static const double loads[] = {0.5, 1, 2, 4, 10};
+    for (size_t t = 0; t < TYPES; t++) {
+        for (size_t l = 0; l < sizeof loads / sizeof loads[0]; l++) {
+            struct setup s;
+            struct sim_result r;
+            set_up(&s, types[t], 0.02);
+            steady_rate = 200 * loads[l];
+            sim_run(&s.o, 5, &r);
+            double least = loads[l] <= 0.5 ? 0.95 * steady_rate : loads[l] == 1 ? 150 : 0.92 * 200;
+            bool bounds_time = types[t] == &weir_response_time_type || types[t] == &weir_codel_type;
+            if (r.good_rate < least)
+                fail_msg("%s at %g: %.1f good a second, p90 %.1f ms", types[t]->name, loads[l], r.good_rate, r.classes[0].p90_s * 1e3);
+            double p90 = types[t] == &weir_codel_type ? r.classes[0].wait_p90_s : r.classes[0].p90_s;
+            if (bounds_time && loads[l] >= 2 && p90 > 1.2 * 0.02)
+                fail_msg("%s at %g: p90 %.1f ms", types[t]->name, loads[l], p90 * 1e3);
+        }
+    }
+    struct setup s;
+    struct sim_result r;
+    set_up(&s, NULL, 0);
+    steady_rate = 400;
+    sim_run(&s.o, 5, &r);
+    assert_true(r.good_rate < 20); /* it is the controllers that do it */
+}
+
+/* The first window from which on p90 stays at or under `bound` for half a second, after `from`; seconds from there. */
+static double back_after(const struct sim_result *r, double from, double bound)
+{
+    size_t first = (size_t)(from * 10 + 0.5), last = r->window_count;
+    for (size_t i = first; i + 5 < last; i++) {
+        bool stays = true;
+        for (size_t k = i; k < i + 5; k++)
+            stays &= r->windows[k].p90_s <= bound;
+        if (stays)
+            return (double)(i - first) * 0.1;
+    }
+    return 1e9;
+}
+
+static void codel_is_back_on_target_soon_after_a_step(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct setup s;
+        struct sim_result r;
+        set_up(&s, &weir_codel_type, 0.005);
+        s.o.service_s = 0.001;
+        s.o.rate = step_up;
+        s.o.seconds = 16;
+        s.o.seed = seed;
+        sim_run(&s.o, 0, &r);
+        double took = back_after(&r, 4, 1.2 * 0.005 + 0.001);
+        if (took > 0.2)
+            fail_msg("seed %d: %.1f s", (int)seed, took);
+        for (size_t i = 140; i < 155; i++) /* 2 s after the fall nothing is refused */
+            assert_true(r.windows[i].refused == 0);
+        double least = 1e9, most = 0;
+        for (size_t i = 50; i < 110; i += 5) { /* over half seconds */
+            double good = 0;
+            for (size_t k = i; k < i + 5; k++)
+                good += r.windows[k].good * 2;
+            least = fmin(least, good);
+            most = fmax(most, good);
+        }
+        if (least < 900 || most > 1100)
+            fail_msg("seed %d: goodput from %g to %g", (int)seed, least, most);
+    }
+}
+
+static void a_spike_is_over_when_it_is_over(void **state)
+{
+    (void)state;
+    for (size_t t = 0; t < TYPES; t++) {
+        struct setup s;
+        struct sim_result r;
+        set_up(&s, types[t], 0.02);
+        s.o.rate = spike;
+        s.o.seconds = 40;
+        sim_run(&s.o, 0, &r);
+        double refused = 0;
+        for (size_t i = 300; i < 400; i++)
+            refused += r.windows[i].refused;
+        if (types[t] != &weir_token_bucket_type && refused > 5)
+            fail_msg("%s refuses %g of 1000 half a minute after a spike", types[t]->name, refused);
+        assert_true(back_after(&r, 7, 0.05) < 3);
+    }
+}
+
+static void waves_and_heavy_tails_are_ridden(void **state)
+{
+    (void)state;
+    static const enum sim_service kinds[] = {SIM_CONSTANT, SIM_EXPONENTIAL, SIM_HEAVY};
+    for (size_t t = 0; t < TYPES; t++) {
+        for (size_t k = 0; k < 3; k++) {
+            struct setup s;
+            struct sim_result r;
+            set_up(&s, types[t], 0.05);
+            s.o.rate = sine;
+            s.o.service = kinds[k];
+            s.o.seconds = 60;
+            sim_run(&s.o, 10, &r);
+            double least = k == 2 ? 80 : 120; /* of 200 that come, 200 that can be done, at different times */
+            if (r.good_rate < least)
+                fail_msg("%s, service %d: %.1f good a second", types[t]->name, (int)kinds[k], r.good_rate);
+        }
+    }
+}
+
+static void the_highest_class_keeps_its_target_and_its_admission(void **state)
+{
+    (void)state;
+    static const struct weir_controller_type *const fair[] = {&weir_response_time_type, &weir_codel_type};
+    for (size_t t = 0; t < 2; t++) {
+        struct setup s;
+        struct sim_result r;
+        set_up(&s, fair[t], 0.05);
+        s.o.rate = three;
+        s.o.classes = 3;
+        s.o.by_class = true;
+        s.o.seconds = 60;
+        sim_run(&s.o, 20, &r);
+        const struct sim_class *gold = &r.classes[0];
+        double share = gold->admitted / gold->offered;
+        if (share < 0.99 || gold->p90_s > 0.05)
+            fail_msg("%s: %.1f %% of gold admitted, p90 %.1f ms", fair[t]->name, 100 * share, gold->p90_s * 1e3);
+        assert_true(r.classes[2].admitted <= r.classes[1].admitted * 1.2 + 10);
+    }
+}
+
+static void the_same_run_gives_the_same_decisions(void **state)
+{
+    (void)state;
+    for (size_t t = 0; t < TYPES; t++) {
+        struct setup s;
+        struct sim_result a, b;
+        set_up(&s, types[t], 0.02);
+        steady_rate = 500;
+        s.o.seconds = 10;
+        sim_run(&s.o, 0, &a);
+        sim_run(&s.o, 0, &b);
+        assert_memory_equal(&a, &b, sizeof a);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(nothing_makes_them_leave_their_bounds),
+        TEST(without_samples_nothing_is_decided),
+        TEST(nothing_is_tightened_while_the_pool_can_grow),
+        TEST(goodput_holds_at_ten_times_the_load),
+        TEST(codel_is_back_on_target_soon_after_a_step),
+        TEST(a_spike_is_over_when_it_is_over),
+        TEST(waves_and_heavy_tails_are_ridden),
+        TEST(the_highest_class_keeps_its_target_and_its_admission),
+        TEST(the_same_run_gives_the_same_decisions),
+    };
+    return cmocka_run_group_tests_name("admission", tests, NULL, NULL);
+}
