@@ -9,10 +9,14 @@ local pages = {
     "docs/tls.md",
     "docs/testing.md",
     "docs/looking-into-queues.md",
+    "docs/tune-a-stage.md",
+    "docs/classes-and-deadlines.md",
+    "docs/degrade-under-load.md",
     "docs/calling-out.md",
     "docs/shared-tables.md",
     "docs/limits.md",
     "docs/sources-and-sinks.md",
+    "docs/write-a-controller.md",
 }
 
 local function blocks_of(page)

@@ -54,6 +54,21 @@ local mistakes = {
     {"requests sent to a list by a port", yaml = head:gsub("to: page", "to: {out: [page, other]}") ..
         "  page: {handler: page.lua}\n  other: {handler: page.lua}\n", place = "weir.yaml:3:51", "makes requests",
      "several stages"},
+    {"a class that does not exist", yaml = head:gsub("to: page", "class: golf, to: page") ..
+        "  page: {handler: page.lua}\nclasses: [gold, bulk]\n", place = "weir.yaml:3:53", "expected gold or bulk", "did you mean 'gold'?"},
+    {"a network that is none", yaml = head:gsub("to: page", "class: {address: {10.0.0.0/33: normal}}, to: page") ..
+        "  page: {handler: page.lua}\n", place = "weir.yaml:3:64", "'10.0.0.0/33'", "from 0 to 32"},
+    {"a classifier that does not exist", yaml = head:gsub("to: page", "class: {script: absent.lua}, to: page") ..
+        "  page: {handler: page.lua}\n", place = "weir.yaml:3:62", "absent.lua", "No such file"},
+    {"a classifier with a syntax error", yaml = head:gsub("to: page", "class: {script: class.lua}, to: page") ..
+        "  page: {handler: page.lua}\n", files = {["class.lua"] = "return function(req)\n"}, place = "class.lua:", "'end' expected"},
+    {"a classifier that returns nothing", yaml = head:gsub("to: page", "class: {script: class.lua}, to: page") ..
+        "  page: {handler: page.lua}\n", files = {["class.lua"] = "local x = 1\n"}, place = "class.lua:1:", "must return a function",
+     "returned nothing"},
+    {"a page for rejections with a key that does not exist", yaml = head:gsub("to: page", "on_reject: {stauts: 503}, to: page") ..
+        "  page: {handler: page.lua}\n", place = "weir.yaml:3:58", "stauts", "did you mean 'status'?"},
+    {"a script for rejections that does not exist", yaml = head:gsub("to: page", "on_reject: absent.lua, to: page") ..
+        "  page: {handler: page.lua}\n", place = "weir.yaml:3:57", "absent.lua", "No such file"},
     {"a library that does not exist", yaml = head .. "  page: {handler: page.lua, libs: [sting]}\n", place = "weir.yaml:4:36",
      "'sting'", "did you mean 'string'?"},
 
