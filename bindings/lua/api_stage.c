@@ -51,8 +51,8 @@ WEIR_L_RAISES static void set_admitted_classes(lua_State *L, struct weir_stage *
     lua_setfield(L, -2, "classes");
 }
 
-/* `admission` of the table on top. Without a gate everything is let in, which it says likewise. */
-WEIR_L_RAISES static void set_admission(lua_State *L, struct weir_stage *stage)
+/* What is let in. Without a gate that is everything, which it says likewise. */
+WEIR_L_RAISES static void push_admission(lua_State *L, struct weir_stage *stage)
 {
     struct weir_gate_bounds bounds = {.limit = INFINITY};
     size_t classes = stage->gate != NULL ? stage->graph->class_count : 0;
@@ -72,7 +72,6 @@ WEIR_L_RAISES static void set_admission(lua_State *L, struct weir_stage *stage)
     lua_setfield(L, -2, "overloaded");
     if (classes > 0 && stage->graph->class_names != NULL)
         set_admitted_classes(L, stage, &bounds);
-    lua_setfield(L, -2, "admission");
 }
 
 WEIR_L_RAISES static int push_snapshot(lua_State *L, struct weir_stage *stage)
@@ -114,7 +113,8 @@ WEIR_L_RAISES static int push_snapshot(lua_State *L, struct weir_stage *stage)
     for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
         set_number(L, times[i].name, (double)weir_hist_quantile(times[i].of, times[i].quantile) / 1e9);
     set_number(L, "rate", s.rate);
-    set_admission(L, stage);
+    push_admission(L, stage);
+    lua_setfield(L, -2, "admission");
     return 1;
 }
 
