@@ -28,20 +28,36 @@ static void settle(struct weir_feed *f, enum weir_verdict verdict, struct weir_e
     f->resume(f);
 }
 
-/* Holds an event that would be refused, or whose source is not to be read now, where its stage says that there is nothing to lose by that.
- * false: nothing speaks against it, or it can't be held. */
-static bool hold(struct weir_feed *f, struct weir_event *ev)
+static bool waits(const struct weir_feed *f)
+{
+    return f->port->edge_count == 1 && f->port->edges[0].overflow.policy == WEIR_OVERFLOW_WAIT;
+}
+
+static bool hold_for_a_while(struct weir_feed *f, struct weir_event *ev)
 {
     struct weir_worker *w = f->seat->worker;
-    const struct weir_graph *g = w->graph;
-    if (weir_relief_word(g) == 0 || f->port->edge_count != 1 || f->port->edges[0].overflow.policy != WEIR_OVERFLOW_WAIT)
-        return false;
-    if (!weir_relief_stops(g) && !weir_relief_sheds_class(g, ev->class_index))
-        return false;
     if (weir_timer_set(w, &f->held, w->now_ns + HOLD_NS) < 0)
         return false;
     f->ev = ev;
     return true;
+}
+
+/* An emit never waits for a gate; a source that can do without reading for a while offers the event again. Each time counts as refused. */
+static bool hold_refused(struct weir_feed *f, enum weir_verdict verdict, struct weir_event *ev)
+{
+    return verdict == WEIR_VERDICT_REJECTED && waits(f) && f->port->edges[0].target->gate != NULL && hold_for_a_while(f, ev);
+}
+
+/* Holds an event that would be refused, or whose source is not to be read now, where its stage says that there is nothing to lose by that.
+ * false: nothing speaks against it, or it can't be held. */
+static bool hold(struct weir_feed *f, struct weir_event *ev)
+{
+    const struct weir_graph *g = f->seat->worker->graph;
+    if (weir_relief_word(g) == 0 || !waits(f))
+        return false;
+    if (!weir_relief_stops(g) && !weir_relief_sheds_class(g, ev->class_index))
+        return false;
+    return hold_for_a_while(f, ev);
 }
 
 static void send_again(struct weir_feed *f)
@@ -51,7 +67,7 @@ static void send_again(struct weir_feed *f)
         return;
     f->ev = NULL;
     enum weir_verdict verdict = weir_port_emit(f->seat, f->port, ev, &f->emission);
-    if (verdict != WEIR_VERDICT_PENDING)
+    if (verdict != WEIR_VERDICT_PENDING && !hold_refused(f, verdict, ev))
         settle(f, verdict, verdict == WEIR_VERDICT_ACCEPTED ? NULL : ev);
 }
 
@@ -122,6 +138,8 @@ int weir_feed_send(struct weir_feed *f, struct weir_value value, enum weir_verdi
     ev->deadline_ns = deadline != 0 ? now + deadline : 0;
     f->emission.done = on_verdict;
     *ret = hold(f, ev) ? WEIR_VERDICT_PENDING : weir_port_emit(f->seat, f->port, ev, &f->emission);
+    if (hold_refused(f, *ret, ev))
+        *ret = WEIR_VERDICT_PENDING;
     f->waiting = *ret == WEIR_VERDICT_PENDING;
     if (*ret != WEIR_VERDICT_ACCEPTED && !f->waiting)
         weir_event_free(w, ev);

@@ -134,6 +134,29 @@ describe("admission", function()
         check_ledger(place)
     end)
 
+    it("loses nothing of a file whose lines wait for the gate", function()
+        local place = program.place()
+        local lines = {}
+        for i = 1, 60 do
+            lines[i] = "line " .. i
+        end
+        place:write("in.log", table.concat(lines, "\n") .. "\n")
+        place:write("weir.yaml", [[
+weir: 1
+name: gated
+stages:
+  web: {source: http, listen: "127.0.0.1:0", to: work}
+  lines: {source: file, path: in.log, mode: whole, to: {out: {stage: work, overflow: wait}}}
+  work: {handler: work.lua, admission: {controller: token_bucket, rate: 30, burst: 5}}
+]])
+        place:write("work.lua", "return function() end")
+        place:start {}
+        program.wait(20, "all lines", function()
+            return stats(place).work.ledger.handled == 60
+        end)
+        assert.is_true(stats(place).work.reasons.rejected.gate > 0)
+    end)
+
     it("takes the strictest of several", function()
         local place = start("[{controller: token_bucket, rate: 50}, {controller: token_bucket, rate: 20}, codel]")
         assert.are.equal(20, stats(place).work.admission.rate)
