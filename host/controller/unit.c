@@ -138,15 +138,25 @@ static int longest_first(const void *a, const void *b)
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
-static void sample_pool(struct weir_sample *s, const struct weir_pool *p, uint64_t now_ns)
+/* A worker that is parked while its calls wait for something is not idle: it is theirs. */
+static bool has_calls(const struct weir_unit *u, const struct weir_worker *w)
 {
+    for (size_t i = 0; i < u->stage_count; i++)
+        if (atomic_load_explicit(&w->seats[u->stages[i]->index]->ledger.running, memory_order_relaxed) > 0)
+            return true;
+    return false;
+}
+
+static void sample_pool(struct weir_sample *s, const struct weir_unit *u, uint64_t now_ns)
+{
+    const struct weir_pool *p = u->pool;
     s->threads = p->target;
     s->threads_min = p->min;
     s->threads_max = p->max;
     for (unsigned i = 0; i < p->target && s->idle_count < WEIR_SAMPLE_WORKERS; i++) {
         const struct weir_worker *w = p->workers[i];
         uint64_t since = w == NULL ? 0 : atomic_load_explicit(&w->parked_ns, memory_order_relaxed);
-        if (since != 0)
+        if (since != 0 && !has_calls(u, w))
             s->idle_s[s->idle_count++] = now_ns > since ? (double)(now_ns - since) / 1e9 : 0;
     }
     qsort(s->idle_s, s->idle_count, sizeof *s->idle_s, longest_first);
@@ -209,7 +219,7 @@ void weir_unit_sample(struct weir_unit *u, const struct weir_reading *readings, 
     s->service_s = times.service.count > 0 ? (double)times.service.sum / (double)times.service.count / 1e9 : 0;
     s->wait_min_s = shortest_wait_s(u, &times.wait);
     s->can_grow = u->can_grow;
-    sample_pool(s, u->pool, now_ns);
+    sample_pool(s, u, now_ns);
     if (u->bases[0].gate != NULL)
         sample_classes(u, readings[u->stage->index].gate);
     if (u->stage != NULL) {
