@@ -384,9 +384,14 @@ void weir_loop_begin(struct weir_loop *l, uint64_t now_ns)
     read_stages(l);
     for (size_t i = 0; i < l->graph->pool_count; i++)
         weir_pool_busy(&l->graph->pools[i], &l->loads[i], now_ns);
-    for (size_t i = 0; i < l->unit_count; i++)
-        weir_loop_restart(l, l->units[i], now_ns);
-    weir_loop_tick(l, now_ns); /* what needs no sample holds from the first event on */
+    for (size_t i = 0; i < l->unit_count; i++) {
+        if (l->begun)
+            weir_unit_rebase(l->units[i], l->readings, now_ns);
+        else
+            weir_loop_restart(l, l->units[i], now_ns);
+    }
+    l->begun = true;
+    weir_loop_tick(l, now_ns);
 }
 
 /* Whether a controller sizes the pool, and may still make it larger: admission waits for that. */

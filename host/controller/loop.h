@@ -38,7 +38,7 @@ int weir_loop_add_admission(struct weir_loop *l, struct weir_stage *stage, const
 /* Whether there is anything to do each tick. */
 bool weir_loop_is_empty(const struct weir_loop *l);
 
-/* The pools run: sampling begins. */
+/* Before the pools run, so that what needs no sample (a fixed rate) holds from the first event on; and once more when they do: sampling begins. */
 void weir_loop_begin(struct weir_loop *l, uint64_t now_ns);
 /* Samples, steps, applies. Every 10 to 100 ms. */
 void weir_loop_tick(struct weir_loop *l, uint64_t now_ns);

@@ -12,6 +12,7 @@ struct weir_loop {
     struct weir_graph *graph;
     struct weir_journal *journal;
     struct weir_watch *watch;       /* NULL: none */
+    bool begun;
     struct weir_unit **units;
     size_t unit_count;
     struct weir_reading *readings;  /* by stage */

@@ -255,6 +255,7 @@ static void undo_start(struct weir_runtime *rt)
 int weir_runtime_start(struct weir_runtime *rt, struct weir_err *reterr)
 {
     rt->started_ns = weir_clock_ns();
+    weir_loop_begin(rt->loop, rt->started_ns);
     weir_watch_rouse(&rt->watch); /* it makes the first VMs */
     int rc = start_pools(rt, reterr);
     weir_watch_rest(&rt->watch);
