@@ -20,6 +20,7 @@ struct state {
     double calm_s;  /* for how long nothing was refused */
     double drain;   /* events per second that ended while a queue stood, of late; 0: not known */
     double favour;  /* how much more than its part the highest class may take: 1..FAVOUR_MAX; 0: not set yet */
+    double limit;   /* the last one, for lower classes */
     double overloaded;
 };
 
@@ -84,6 +85,9 @@ static const char *enter_or_hold(const double *s, struct state *st, const struct
     st->overloaded = 1;
     at->shed_after_s = 2 * s[TARGET];
     at->overloaded = true;
+    if (sample->can_grow && limit < st->limit && st->limit <= LIMIT_MAX)
+        limit = st->limit; /* the pool is to grow first */
+    st->limit = limit;
     set_shares(sample, st->favour, at, limit);
     if (entered)
         return "a queue stands";

@@ -53,7 +53,7 @@ end
 function M.compile(name, libraries)
     local flags = libraries and ("$(pkg-config --cflags --libs %s)"):format(libraries) or ""
     M.shell(("if [ ! build/bench/%s -nt tests/bench/%s.c ]; then "
-        .. "cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o build/bench/%s tests/bench/%s.c %s; fi")
+        .. "cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -o build/bench/%s tests/bench/%s.c %s -lm; fi")
         :format(name, name, name, name, flags))
     return M.out .. "/" .. name
 end
