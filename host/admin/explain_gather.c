@@ -67,7 +67,7 @@ static void gather_stage(const struct weir_view *v, struct weir_stage *s, struct
     ret->service_p50_s = (double)f->service_p50_ns / 1e9;
     ret->running = (double)sample.ledger.running;
     ret->concurrency = s->concurrency;
-    ret->workers = f->workers;
+    ret->workers = f->workers < live ? f->workers : live; /* a long turn is counted when it ends */
     ret->collected = f->collected;
     ret->vm_bytes = (double)sample.vm_bytes;
     ret->vm_limit = (double)s->memory * live;

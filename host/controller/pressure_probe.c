@@ -97,7 +97,8 @@ static void unescape(char *s)
     char *to = s;
     for (const char *from = s; *from != '\0'; to++) {
         bool octal = from[0] == '\\' && strspn(from + 1, "01234567") >= 3;
-        *to = octal ? (char)((from[1] - '0') << 6 | (from[2] - '0') << 3 | (from[3] - '0')) : *from;
+        int code = octal ? (from[1] - '0') << 6 | (from[2] - '0') << 3 | (from[3] - '0') : *from;
+        *to = (char)code;
         from += octal ? 4 : 1;
     }
     *to = '\0';

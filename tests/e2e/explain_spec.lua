@@ -113,7 +113,7 @@ stages:
         local _, port = listener:getsockname()
         local place = start(([[
 stages:
-  ticks: {source: generator, rate: 2000, to: work}
+  ticks: {source: generator, rate: 300, to: work}
   work: {handler: work.lua, queue: {capacity: 100, overflow: drop_newest}, to: {out: {stage: out, overflow: wait}}}
   out: {sink: tcp, connect: "127.0.0.1:%d", framing: line, queue: {capacity: 50}}
 ]]):format(port), {["work.lua"] = "local weir = require 'weir'\nlocal text = ('x'):rep(60000)\n" ..
@@ -157,9 +157,9 @@ stages:
         local place = start([[
 pools: {main: {threads: 1}}
 stages:
-  ticks: {source: generator, rate: 2000, to: work}
+  ticks: {source: generator, rate: 500, to: work}
   work: {handler: work.lua, concurrency: 20, queue: {capacity: 100, overflow: drop_newest}}
-]], {["work.lua"] = "local weir = require 'weir'\nreturn function() weir.fs.write('big', ('x'):rep(300000), {sync = true}) end"},
+]], {["work.lua"] = "local weir = require 'weir'\nlocal text = ('x'):rep(1000000)\nreturn function() weir.fs.write('big', text, {sync = true}) end"},
             {env = "UV_THREADPOOL_SIZE=1"})
         expect(place, "file_threads", "work")
     end)
