@@ -68,11 +68,17 @@ static bool is_full_of_calls(const struct weir_explain_facts *f, const struct we
     return s->running >= s->concurrency * f->pools[s->pool].threads;
 }
 
+/* It has taken many, which count as running, and writes few. */
+static bool is_stuck_sink(const struct weir_explain_stage *s)
+{
+    return s->kind == WEIR_STAGE_SINK && s->running >= 16 && s->handled < mostly * s->offered;
+}
+
 static bool has_symptom(const struct weir_explain_facts *f, const struct weir_explain_stage *s)
 {
     if (!has_queue(s))
         return false;
-    return stands(f, s) || s->refused > 0 || s->gated > 0 || s->waiting > 0 || (s->paused && s->depth > 0);
+    return stands(f, s) || is_stuck_sink(s) || s->refused > 0 || s->gated > 0 || s->waiting > 0 || (s->paused && s->depth > 0);
 }
 
 /* The share of what is offered to it that is refused, and how full its queue is: 0..2. */
@@ -80,7 +86,7 @@ static double weigh(const struct weir_explain_stage *s)
 {
     double refused = s->offered > 0 ? (s->refused + s->gated) / s->offered : 0;
     double full = s->capacity > 0 ? s->depth / s->capacity : 0;
-    return (refused > 1 ? 1 : refused) + (full > 1 ? 1 : full) + (s->waiting > 0 ? 0.5 : 0);
+    return (refused > 1 ? 1 : refused) + (full > 1 ? 1 : full) + (s->waiting > 0 || is_stuck_sink(s) ? 0.5 : 0);
 }
 
 /* --- causes --- */
@@ -236,8 +242,9 @@ static void tell_idle(const struct weir_explain_facts *f, const struct weir_expl
         set(out->advice, "start weir with UV_THREADPOOL_SIZE=%.0f, or read files in a blocking pool", f->file_threads * 4);
         break;
     case WEIR_CAUSE_SINK:
-        set(out->what, "sink '%s' can't get rid of its events: what it writes to takes %.4g/s", s->name, s->handled);
-        set(out->advice, "look at the other side; a larger queue only helps over short breaks");
+        set(out->what, "sink '%s' can't get rid of its events: it has %.0f in hand and %.0f in its queue, what it writes to takes %.4g/s", s->name,
+            s->running, s->depth, s->handled);
+        set(out->advice, "look at the other side; stages.%s.concurrency bounds what it takes in hand", s->name);
         break;
     case WEIR_CAUSE_OUTSIDE:
         set(out->what, "'%s' waits for something outside: %.0f calls are suspended, as many as it may have (%s a call)", s->name, s->running,

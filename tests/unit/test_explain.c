@@ -103,6 +103,11 @@ static void a_sink_is_at_fault_unless_its_pool_is(void **state)
     s.stages[C].kind = WEIR_STAGE_SINK;
     s.stages[C].depth = 90;
     check(&s, WEIR_CAUSE_SINK, C);
+    s.stages[C].depth = 0; /* it takes them all, and keeps them */
+    s.stages[C].running = 3000;
+    s.stages[C].handled = 2;
+    check(&s, WEIR_CAUSE_SINK, C);
+    s.stages[C].depth = 90;
     s.pools[0].busy = 1;
     s.pools[0].cpu = 2;
     s.stages[A].workers = 1.8;
