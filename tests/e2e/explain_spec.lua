@@ -154,6 +154,10 @@ stages:
     end)
 
     it("names the threads for files when all are busy", function()
+        if program.bin:find("san", 1, true) then
+            pending("copying what is written is the bottleneck under sanitizers")
+            return
+        end
         local place = start([[
 pools: {main: {threads: 1}}
 stages:
