@@ -112,7 +112,7 @@ local function read_series(path)
     for line in io.lines(path) do
         local at, offered, good, refused, p90 = line:match("(%S+)\t(%S+)\t(%S+)\t(%S+)\t(%S+)")
         series[#series + 1] = {at = tonumber(at), offered = tonumber(offered), good = tonumber(good), refused = tonumber(refused),
-            p90 = tonumber(p90)}
+            p90 = tonumber(p90) < 0 and math.huge or tonumber(p90)} -- nothing was answered: that is no target met
     end
     return series
 end

@@ -6,7 +6,8 @@
  * RATE is per second; ",2:1400" goes on with 1400/s from second 2 on. A new connection for each request, unless `pooled` keeps N of them. Prints
  * one line of JSON for all and one for each class: sent, good (200 within good_ms), late (200 after), refused (503), other, failed (no
  * connection, or cut), unfinished; latencies in ms of 200s and of 503s, and of all good ones their rate per second. What was due before
- * `warm` seconds is not counted. `series`: lines of "second offered good refused p90_ms", one for each 50 ms, by when requests were due. */
+ * `warm` seconds is not counted. `series`: lines of "second offered good refused p90_ms", one for each 50 ms, by when requests were due; p90 is -1
+ * when none of them was answered with 200. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -357,7 +358,7 @@ static void write_series(void)
                 v[n++] = records[at].latency_ms;
         }
         qsort(v, n, sizeof *v, by_value);
-        fprintf(f, "%.3f\t%zu\t%zu\t%zu\t%.3f\n", stop, offered, good, refused, quantile(v, n, 0.9));
+        fprintf(f, "%.3f\t%zu\t%zu\t%zu\t%.3f\n", stop, offered, good, refused, n == 0 && offered > 0 ? -1 : quantile(v, n, 0.9));
     }
     fclose(f);
 }
