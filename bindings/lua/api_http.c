@@ -261,8 +261,8 @@ WEIR_L_RAISES static void go_along(const struct weir_call *call, const struct we
     const struct along_names *names = vm_names(from->L);
     const char *class_header = read_name(from, "class_header", usual_names.names[CLASS], names->names[CLASS]);
     const char *deadline_header = read_name(from, "deadline_header", usual_names.names[DEADLINE], names->names[DEADLINE]);
-    if (call->count > 0 && call->one->class_index != g->default_class && g->class_names != NULL)
-        add_own(o, headers, class_header, g->class_names[call->one->class_index]);
+    if (call->count > 0 && call->one->class_index != g->default_class)
+        add_own(o, headers, class_header, weir_graph_class_name(g, call->one->class_index));
     if (left_ns == UINT64_MAX)
         return;
     snprintf(ms, MS_MAX, "%llu", (unsigned long long)(left_ns / WEIR_NS_PER_MS));

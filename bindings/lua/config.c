@@ -71,29 +71,24 @@ WEIR_L_RAISES void weir_config_push_ctx(lua_State *L, const struct weir_vm *vm)
 WEIR_L_RAISES int weir_config_push_class(lua_State *L, uint8_t class_index)
 {
     const struct weir_graph *g = weir_vm_of(L)->seat->stage->graph;
-    const char *name =
-        g->class_names != NULL && class_index < g->class_count ? g->class_names[class_index] : "normal";
-    lua_pushstring(L, name);
+    lua_pushstring(L, weir_graph_class_name(g, class_index));
     return 1;
 }
 
 WEIR_L_RAISES int weir_config_check_class(lua_State *L, int idx, const char *what)
 {
     const struct weir_graph *g = weir_vm_of(L)->seat->stage->graph;
-    static const char *const only[] = {"normal"};
-    const char *const *names = g->class_names != NULL ? g->class_names : only;
-    size_t count = g->class_names != NULL ? g->class_count : 1;
     if (lua_type(L, idx) != LUA_TSTRING)
         luaL_error(L, "%s: the class must be a string, it is a %s", what, luaL_typename(L, idx));
     const char *name = lua_tostring(L, idx);
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(names[i], name) == 0)
-            return (int)i;
+    int found = weir_graph_class(g, name, strlen(name));
+    if (found >= 0)
+        return found;
     luaL_Buffer b;
     luaL_buffinit(L, &b);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < g->class_count; i++) {
         luaL_addstring(&b, i == 0 ? "'" : ", '");
-        luaL_addstring(&b, names[i]);
+        luaL_addstring(&b, weir_graph_class_name(g, i));
         luaL_addstring(&b, "'");
     }
     luaL_pushresult(&b);

@@ -50,9 +50,8 @@ WEIR_L_RAISES static void take_class(lua_State *L, struct visit *v)
 {
     const struct weir_graph *g = v->s->base.seat->stage->graph;
     const char *name = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
-    for (size_t i = 0; name != NULL && g->class_names != NULL && i < g->class_count; i++)
-        if (strcmp(g->class_names[i], name) == 0)
-            v->class = (int)i;
+    if (name != NULL)
+        v->class = weir_graph_class(g, name, strlen(name));
     if (v->class >= 0 || lua_isnil(L, -1))
         return;
     if (name != NULL)

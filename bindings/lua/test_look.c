@@ -18,11 +18,6 @@ WEIR_L_RAISES static void push_value(lua_State *L, struct weir_test_run *run, st
     run->holder.request = &run->made;
 }
 
-WEIR_L_RAISES static void push_class(lua_State *L, const struct weir_graph *g, uint8_t class_index)
-{
-    lua_pushstring(L, g->class_names != NULL && class_index < g->class_count ? g->class_names[class_index] : "normal");
-}
-
 /* app:captured() -> what arrived at sinks since the last time: {{stage=, event=, class=, key=, deadline=}, …} */
 WEIR_L_RAISES static int l_captured(lua_State *L)
 {
@@ -38,7 +33,7 @@ WEIR_L_RAISES static int l_captured(lua_State *L)
         lua_setfield(L, -2, "event");
         push_value(L, app->run, c->key, NULL);
         lua_setfield(L, -2, "key");
-        push_class(L, app->g, c->class_index);
+        lua_pushstring(L, weir_graph_class_name(app->g, c->class_index));
         lua_setfield(L, -2, "class");
         if (c->deadline_ns != 0) {
             lua_pushnumber(L, ((lua_Number)c->deadline_ns - (lua_Number)weir_clock_ns()) / 1e9);

@@ -16,12 +16,10 @@ WEIR_L_RAISES static void read_options(lua_State *L, int idx, struct weir_test_a
         return;
     if (lua_getfield(L, idx, "class") != LUA_TNIL) {
         const char *name = luaL_checkstring(L, -1);
-        size_t i = 0;
-        while (i < app->g->class_count && (app->g->class_names == NULL || strcmp(app->g->class_names[i], name) != 0))
-            i++;
-        if (i == app->g->class_count)
+        int class_index = weir_graph_class(app->g, name, strlen(name));
+        if (class_index < 0)
             luaL_error(L, "the application under test has no class '%s'", name);
-        ret->class_index = (uint8_t)i;
+        ret->class_index = (uint8_t)class_index;
     }
     if (lua_getfield(L, idx, "deadline") != LUA_TNIL) {
         *has_deadline = true;

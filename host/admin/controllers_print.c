@@ -66,7 +66,7 @@ static void print_classes(struct weir_json_out *j, const struct weir_graph *g, s
     weir_json_open(j, "classes", '{');
     for (size_t i = 0; i < sum.class_count; i++) {
         const struct weir_gate_class_sum *c = &sum.classes[i];
-        weir_json_open(j, g->class_names != NULL ? g->class_names[i] : "normal", '{');
+        weir_json_open(j, weir_graph_class_name(g, i), '{');
         print_number(j, "rate", b->rate[i]);
         weir_json_int(j, "offered", c->offered);
         weir_json_int(j, "refused", c->refused);

@@ -6,13 +6,6 @@
 #include "base/strbuf.h"
 #include "core/graph.h"
 
-const char *weir_class_name(const struct weir_graph *g, uint8_t class_index)
-{
-    if (g->class_names == NULL || class_index >= g->class_count)
-        return "normal";
-    return g->class_names[class_index];
-}
-
 /* Not in the middle of a character. */
 static size_t cut_length(const char *text, size_t max)
 {

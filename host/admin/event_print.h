@@ -10,8 +10,6 @@
 struct weir_graph;
 struct weir_json_out;
 
-/* The name of a class; "normal" without classes. Static, or the graph's. */
-const char *weir_class_name(const struct weir_graph *g, uint8_t class_index);
 /* Writes `key` and the value. Longer than `max` bytes of JSON: "KEY_cut": the first of them as text, "KEY_bytes": how many there were. */
 void weir_event_print_value(struct weir_json_out *j, const char *key, struct weir_value v, size_t max);
 

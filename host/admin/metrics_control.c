@@ -28,7 +28,7 @@ static void print_rates(struct metrics *m, const struct weir_stage *s)
     struct weir_gate_bounds b;
     weir_gate_get(s->gate, &b);
     for (size_t i = 0; i < g->class_count; i++) {
-        const char *name = g->class_names != NULL ? g->class_names[i] : "normal";
+        const char *name = weir_graph_class_name(g, i);
         if (isfinite(b.rate[i]))
             weir_metrics_real(m, "weir_admission_rate", LABELS({"stage", s->name}, {"class", name}), b.rate[i]);
     }
@@ -38,7 +38,7 @@ static void print_refused(struct metrics *m, struct weir_stage *s)
 {
     const struct weir_graph *g = m->view->graph;
     for (size_t i = 0; i < g->class_count; i++)
-        weir_metrics_int(m, "weir_admission_refused_total", LABELS({"stage", s->name}, {"class", g->class_names != NULL ? g->class_names[i] : "normal"}),
+        weir_metrics_int(m, "weir_admission_refused_total", LABELS({"stage", s->name}, {"class", weir_graph_class_name(g, i)}),
                  weir_gate_refused(s, i));
 }
 

@@ -116,7 +116,7 @@ static void print_event(struct weir_json_out *j, const struct weir_graph *g, con
 {
     weir_json_open(j, NULL, '{');
     weir_json_uint(j, "id", ev->id);
-    weir_json_string(j, "class", weir_class_name(g, ev->class_index));
+    weir_json_string(j, "class", weir_graph_class_name(g, ev->class_index));
     weir_json_real(j, "age_s", since_s(now, ev->arrival_ns));
     weir_json_real(j, "queued_s", since_s(now, ev->enqueued_ns));
     if (ev->deadline_ns != 0)

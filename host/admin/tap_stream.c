@@ -37,7 +37,7 @@ static void print_event(struct weir_strbuf *out, const struct weir_stage *s, con
     weir_json_string(&j, "stage", s->name);
     weir_json_uint(&j, "id", ev->id);
     weir_json_uint(&j, "worker", ev->worker);
-    weir_json_string(&j, "class", weir_class_name(s->graph, ev->class_index));
+    weir_json_string(&j, "class", weir_graph_class_name(s->graph, ev->class_index));
     weir_json_uint(&j, "age_us", ev->age_ns / WEIR_NS_PER_US);
     weir_json_uint(&j, "waited_us", ev->waited_ns / WEIR_NS_PER_US);
     if (ev->left_ns != 0)

@@ -252,11 +252,6 @@ void weir_loop_apply_admission(struct weir_loop *l, struct weir_stage *stage, ui
     weir_gate_set(stage->gate, &b, now_ns);
 }
 
-static const char *class_name(const struct weir_loop *l, size_t i)
-{
-    return l->graph->class_names != NULL && i < l->graph->class_count ? l->graph->class_names[i] : "normal";
-}
-
 static void add_change(char *text, size_t size, const char *what, const char *of, double from, double to, const char *unit)
 {
     size_t len = strlen(text);
@@ -274,7 +269,7 @@ static void tell_admission(struct weir_loop *l, const struct weir_unit *u, const
     double from = NAN, to = NAN;
     size_t classes = l->graph->class_count;
     for (size_t i = 0; i < classes && i < WEIR_CLASSES_MAX; i++) {
-        add_change(text, sizeof text, "rate", classes > 1 ? class_name(l, i) : NULL, was->rate[i], at->rate[i], "/s");
+        add_change(text, sizeof text, "rate", classes > 1 ? weir_graph_class_name(l->graph, i) : NULL, was->rate[i], at->rate[i], "/s");
         if (isnan(from) && was->rate[i] != at->rate[i]) {
             from = was->rate[i];
             to = at->rate[i];

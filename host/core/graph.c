@@ -133,6 +133,21 @@ int weir_graph_finish(struct weir_graph *g, struct weir_err *reterr)
     return weir_failures_create(&g->failures, reterr);
 }
 
+const char *weir_graph_class_name(const struct weir_graph *g, size_t class_index)
+{
+    return g->class_names != NULL && class_index < g->class_count ? g->class_names[class_index] : "normal";
+}
+
+int weir_graph_class(const struct weir_graph *g, const char *name, size_t len)
+{
+    for (size_t i = 0; i < g->class_count; i++) {
+        const char *known = weir_graph_class_name(g, i);
+        if (strlen(known) == len && memcmp(known, name, len) == 0)
+            return (int)i;
+    }
+    return -1;
+}
+
 struct weir_stage *weir_graph_stage(struct weir_graph *g, const char *name)
 {
     for (size_t i = 0; i < g->stage_count; i++)

@@ -62,6 +62,10 @@ int weir_graph_create(size_t stage_count, size_t pool_count, struct weir_graph *
 struct weir_port *weir_graph_add_port(struct weir_stage *s, const char *name, size_t edge_count);
 /* Numbers the stages from downstream up, makes queues and slots. LIMIT: a queue or the pools are larger than the host can count. */
 int weir_graph_finish(struct weir_graph *g, struct weir_err *reterr);
+/* The name of a class: "normal" where none are named. Static, or the application's. */
+const char *weir_graph_class_name(const struct weir_graph *g, size_t class_index);
+/* The class whose name is those bytes; -1: none. Any thread. */
+int weir_graph_class(const struct weir_graph *g, const char *name, size_t len);
 /* The stage named so; NULL: none. Any thread. */
 struct weir_stage *weir_graph_stage(struct weir_graph *g, const char *name);
 /* The seats of slot `i`, made if need be. NULL: no memory. Control thread. */

@@ -122,21 +122,6 @@ warn(const struct weir_http_desk *d, struct weir_http_seldom *seldom, uint64_t n
 
 /* ---- classes ---- */
 
-static const char *name_of(const struct weir_stage *stage, uint8_t class_index)
-{
-    const struct weir_graph *g = stage->graph;
-    return g->class_names != NULL ? g->class_names[class_index] : "normal";
-}
-
-static int class_named(const struct weir_stage *stage, struct weir_http_text name)
-{
-    const struct weir_graph *g = stage->graph;
-    for (size_t i = 0; g->class_names != NULL && i < g->class_count; i++)
-        if (strlen(g->class_names[i]) == name.len && memcmp(g->class_names[i], name.data, name.len) == 0)
-            return (int)i;
-    return -1;
-}
-
 static const struct weir_network *peer_of(struct weir_http_conn *c)
 {
     if (!c->peer_known)
@@ -155,14 +140,15 @@ static int by_header(struct weir_http_desk *d, const struct weir_http_request *r
     if (value == NULL)
         return -1;
     bool trusted = weir_class_rule_trusts(k, peer_of(ex->conn));
-    int class = trusted ? class_named(d->rules->stage, weir_http_trim(*value)) : -1;
+    struct weir_http_text name = weir_http_trim(*value);
+    int class = trusted ? weir_graph_class(d->rules->stage->graph, name.data, name.len) : -1;
     if (class >= 0)
         return class;
     weir_http_count(&ex->server->counts.class_ignored, 1);
     if (trusted)
         warn(d, &d->headers, r->arrival_ns, "a request's '%s' names no class: '%.*s'; it gets '%s'",
              k->header, value->len < 60 ? (int)value->len : 60, value->data,
-             name_of(d->rules->stage, fallback));
+             weir_graph_class_name(d->rules->stage->graph, fallback));
     return -1;
 }
 
@@ -174,7 +160,7 @@ static int by_script(struct weir_http_desk *d, struct weir_http_request *r, stru
     if (why[0] == '\0')
         return class;
     weir_http_count(&ex->server->counts.classifier_failed, 1);
-    warn(d, &d->classes, r->arrival_ns, "class: a request gets '%s': %s", name_of(d->rules->stage, fallback),
+    warn(d, &d->classes, r->arrival_ns, "class: a request gets '%s': %s", weir_graph_class_name(d->rules->stage->graph, fallback),
          why);
     return class;
 }

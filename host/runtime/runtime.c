@@ -29,8 +29,6 @@ struct weir_runtime {
     uint64_t started_ns;
     struct weir_address *addresses;  /* by stage */
     struct weir_recent *recent;
-    struct weir_pool_load *loads;    /* by pool */
-    double *busy;                    /* by pool */
     struct weir_journal *journal;
     struct weir_loop *loop;
     struct weir_pressure *pressure;  /* NULL: overload is off */
@@ -160,8 +158,6 @@ int weir_runtime_create(const struct weir_app *app, const struct weir_registry *
         return weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", app->file);
     rt->app = app;
     rt->addresses = weir_calloc(app->stage_count + 1, sizeof *rt->addresses);
-    rt->loads = weir_calloc(app->pool_count + 1, sizeof *rt->loads);
-    rt->busy = weir_calloc(app->pool_count + 1, sizeof *rt->busy);
     rt->tick = make_timer(loop, rt);
     rt->control = make_timer(loop, rt);
     rt->stepper = make_timer(loop, rt);
@@ -169,7 +165,7 @@ int weir_runtime_create(const struct weir_app *app, const struct weir_registry *
     rt->end = make_async(loop, on_end, rt);
     rt->stuck = make_async(loop, on_stuck, rt);
     int rc = WEIR_OK;
-    if (rt->addresses == NULL || rt->loads == NULL || rt->busy == NULL || rt->tick == NULL ||
+    if (rt->addresses == NULL || rt->tick == NULL ||
         rt->control == NULL || rt->stepper == NULL || rt->look == NULL || rt->end == NULL || rt->stuck == NULL)
         rc = weir_err_set(reterr, WEIR_E_NOMEM, "%s: out of memory", app->file);
     if (rc == WEIR_OK)
@@ -197,7 +193,6 @@ static void on_tick(uv_timer_t *timer)
     weir_watch_beat(&rt->watch);
     weir_recent_tick(rt->recent, now);
     for (size_t i = 0; i < rt->graph->pool_count; i++) {
-        rt->busy[i] = weir_pool_busy(&rt->graph->pools[i], &rt->loads[i], now);
         if (rt->state == WEIR_RUNTIME_RUNNING)
             weir_pool_reap(&rt->graph->pools[i]);
     }
@@ -265,8 +260,6 @@ int weir_runtime_start(struct weir_runtime *rt, struct weir_err *reterr)
     }
     weir_watch_beat(&rt->watch);
     rt->state = WEIR_RUNTIME_RUNNING;
-    for (size_t i = 0; i < rt->graph->pool_count; i++)
-        weir_pool_busy(&rt->graph->pools[i], &rt->loads[i], rt->started_ns);
     weir_recent_tick(rt->recent, rt->started_ns);
     uv_timer_start(rt->tick, on_tick, TICK_MS, TICK_MS);
     weir_loop_begin(rt->loop, weir_clock_ns());
@@ -371,8 +364,6 @@ void weir_runtime_destroy(struct weir_runtime *rt)
     if (rt->stuck != NULL)
         uv_close((uv_handle_t *)rt->stuck, free_handle); /* the watchdog sends it no more */
     weir_free(rt->addresses);
-    weir_free(rt->loads);
-    weir_free(rt->busy);
     weir_free(rt);
 }
 
@@ -418,7 +409,7 @@ uint64_t weir_runtime_uptime_ns(const struct weir_runtime *rt)
 
 double weir_runtime_pool_busy(const struct weir_runtime *rt, size_t pool_index)
 {
-    return rt->busy[pool_index];
+    return weir_recent_read_pool(rt->recent, &rt->graph->pools[pool_index])->busy;
 }
 
 const char *weir_runtime_address(const struct weir_runtime *rt, size_t stage_index)
