@@ -22,6 +22,7 @@
 #include "core/gate.h"
 #include "core/pool.h"
 #include "core/stage.h"
+#include "burst_fixture.h"
 #include "support.h"
 
 enum { BURST, SPLIT, SLOW, ORDERED, COPY, TAIL, SPARE, SINK, STAGES };
@@ -100,12 +101,6 @@ static void count_sent(const struct weir_port *p)
 
 /* ---- the source: bursts of up to 200 events ---- */
 
-struct burst {
-    struct weir_source s;
-    uv_timer_t timer;
-    bool open, stopped;
-};
-
 static void emit_one(struct weir_seat *seat)
 {
     struct weir_worker *w = seat->worker;
@@ -137,58 +132,6 @@ static void on_burst(uv_timer_t *timer)
     for (uint64_t n = random_below(200); n > 0; n--)
         emit_one(b->s.seat);
     uv_timer_start(timer, on_burst, random_below(3), 0);
-}
-
-static int start_burst(struct weir_source *s, struct weir_err *reterr)
-{
-    struct burst *b = (struct burst *)(void *)s;
-    (void)reterr;
-    b->open = true;
-    uv_timer_init(&s->seat->worker->loop, &b->timer);
-    b->timer.data = b;
-    return uv_timer_start(&b->timer, on_burst, 0, 0);
-}
-
-static void stop_burst(struct weir_source *s)
-{
-    struct burst *b = (struct burst *)(void *)s;
-    b->stopped = true;
-    uv_timer_stop(&b->timer);
-}
-
-static bool burst_idle(const struct weir_source *s)
-{
-    return ((const struct burst *)(const void *)s)->stopped;
-}
-
-static void close_burst(struct weir_source *s)
-{
-    struct burst *b = (struct burst *)(void *)s;
-    if (b->open)
-        uv_close((uv_handle_t *)&b->timer, NULL);
-}
-
-static void destroy_burst(struct weir_source *s)
-{
-    weir_free(s);
-}
-
-static const struct weir_source_ops burst_ops = {.start = start_burst,
-                                                 .stop = stop_burst,
-                                                 .idle = burst_idle,
-                                                 .close = close_burst,
-                                                 .destroy = destroy_burst};
-
-static int make_burst(void *self, struct weir_seat *seat, struct weir_source **ret, struct weir_err *reterr)
-{
-    struct burst *b = weir_calloc(1, sizeof *b);
-    (void)self;
-    if (b == NULL)
-        return weir_err_set(reterr, WEIR_E_NOMEM, "burst: out of memory");
-    b->s.ops = &burst_ops;
-    b->s.seat = seat;
-    *ret = &b->s;
-    return WEIR_OK;
 }
 
 /* ---- handlers ---- */

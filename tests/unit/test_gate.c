@@ -4,25 +4,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#include "test.h"
+#include "gate_fixture.h"
 
 static const uint64_t start_ns = WEIR_NS_PER_S; /* a machine that has just started can save as well */
-
-static struct weir_gate *make(size_t classes)
-{
-    struct weir_gate *g;
-    struct weir_err err;
-    assert_int_equal(weir_gate_create(classes, &g, &err), WEIR_OK);
-    return g;
-}
-
-static struct weir_gate_bounds bounds(double rate, double burst)
-{
-    struct weir_gate_bounds b = {.burst = burst, .limit = INFINITY, .shed_after_s = INFINITY};
-    for (size_t i = 0; i < WEIR_CLASSES_MAX; i++)
-        b.rate[i] = rate;
-    return b;
-}
 
 static void set_rate(struct weir_gate *g, double rate, double burst, uint64_t now_ns)
 {

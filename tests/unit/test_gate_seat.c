@@ -5,23 +5,8 @@
 #include "core/pool.h"
 #include "core/seat.h"
 #include "core/stage.h"
+#include "gate_fixture.h"
 #include "support.h"
-
-static struct weir_gate *make(size_t classes)
-{
-    struct weir_gate *g;
-    struct weir_err err;
-    assert_int_equal(weir_gate_create(classes, &g, &err), WEIR_OK);
-    return g;
-}
-
-static struct weir_gate_bounds bounds(double rate, double burst)
-{
-    struct weir_gate_bounds b = {.burst = burst, .limit = INFINITY, .shed_after_s = INFINITY};
-    for (size_t i = 0; i < WEIR_CLASSES_MAX; i++)
-        b.rate[i] = rate;
-    return b;
-}
 
 enum { FEED, WORK, STAGES };
 
