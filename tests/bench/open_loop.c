@@ -3,7 +3,8 @@
  *
  *   open_loop PORT SECONDS RATE[,AT:RATE…] [poisson] [pooled=N] [path=/P] [class=NAME:SHARE]… [good_ms=200] [warm=S] [series=FILE]
  *
- * RATE is per second; ",2:1400" goes on with 1400/s from second 2 on. A new connection for each request, unless `pooled` keeps N of them. Prints
+ * RATE is per second; ",2:1400" goes on with 1400/s from second 2 on. A new connection for each request, unless `pooled` keeps N of them, for which
+ * requests wait. Prints
  * one line of JSON for all and one for each class: sent, good (200 within good_ms), late (200 after), refused (503), other, failed (no
  * connection, or cut), unfinished; latencies in ms of 200s and of 503s, and of all good ones their rate per second. What was due before
  * `warm` seconds is not counted. `series`: lines of "second offered good refused p90_ms", one for each 50 ms, by when requests were due; p90 is -1
@@ -61,6 +62,7 @@ static struct record *records;
 static size_t record_count, record_room;
 static struct conn *conns;
 static size_t conn_count, *free_conns, free_count;
+static size_t *waiting, waiting_head, waiting_count, waiting_room; /* pooled: records without a connection yet, oldest first */
 static int ep;
 static uint64_t seed = 0x9e3779b97f4a7c15ULL;
 static struct timespec began;
@@ -106,7 +108,20 @@ static size_t pick_class(void)
     return o.class_count > 0 ? o.class_count - 1 : 0;
 }
 
+static void *grow(void *array, size_t *room, size_t count, size_t size)
+{
+    if (count < *room)
+        return array;
+    *room = *room * 2 + 4096;
+    array = realloc(array, *room * size);
+    if (array == NULL)
+        fail("realloc");
+    return array;
+}
+
 /* --- connections --- */
+
+static void ask(size_t record);
 
 static void watch(struct conn *c, uint32_t events, int op)
 {
@@ -131,6 +146,8 @@ static void end(struct conn *c, enum outcome outcome)
         c->fd = -1;
     }
     free_conns[free_count++] = (size_t)(c - conns);
+    if (waiting_head < waiting_count)
+        ask(waiting[waiting_head++]);
 }
 
 static void say(struct conn *c)
@@ -164,20 +181,24 @@ static bool open_conn(struct conn *c)
 
 static void begin(double due_s)
 {
-    if (record_count == record_room) {
-        record_room = record_room * 2 + 4096;
-        records = realloc(records, record_room * sizeof *records);
-        if (records == NULL)
-            fail("realloc");
-    }
+    records = grow(records, &record_room, record_count, sizeof *records);
     struct record *r = &records[record_count++];
     *r = (struct record){.due_s = due_s, .latency_ms = -1, .outcome = UNFINISHED, .class_index = (uint8_t)pick_class()};
-    if (free_count == 0) {
+    if (free_count > 0) {
+        ask(record_count - 1);
+    } else if (o.pooled > 0) { /* it waits for one of them; its latency counts from when it was due */
+        waiting = grow(waiting, &waiting_room, waiting_count, sizeof *waiting);
+        waiting[waiting_count++] = record_count - 1;
+    } else {
         r->outcome = FAILED; /* as many are open as there may be */
-        return;
     }
+}
+
+/* Sends it on a free connection. */
+static void ask(size_t record)
+{
     struct conn *c = &conns[free_conns[--free_count]];
-    c->record = record_count - 1;
+    c->record = record;
     c->len = 0;
     c->body_left = -1;
     c->busy = true;
@@ -185,7 +206,7 @@ static void begin(double due_s)
     if (c->fd >= 0) {
         say(c);
     } else if (!open_conn(c)) {
-        r->outcome = FAILED;
+        records[record].outcome = FAILED;
         c->busy = false;
         free_conns[free_count++] = (size_t)(c - conns);
     }
