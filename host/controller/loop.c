@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "controller/bounds.h"
 #include "controller/loop_inner.h"
 #include "core/gate.h"
 #include "core/graph.h"
@@ -196,59 +197,16 @@ static void apply_batch(struct weir_loop *l, struct weir_unit *u, const char *ru
     tell_change(l, u, rule, from, to);
 }
 
-/* What all units of a stage let in. */
-static void merge(struct weir_gate_bounds *b, const struct weir_setpoint *at)
-{
-    for (size_t i = 0; i < WEIR_CLASSES_MAX; i++) {
-        b->rate[i] = fmin(b->rate[i], at->rate[i]);
-        if (at->limit < (double)INFINITY)
-            b->share[i] = fmin(b->share[i], at->limit * at->share[i]);
-    }
-    b->burst = fmin(b->burst, at->burst);
-    b->limit = fmin(b->limit, at->limit);
-    b->shed_after_s = fmin(b->shed_after_s, at->shed_after_s);
-    b->overloaded |= at->overloaded;
-}
-
-/* Shares are those of the limit, once that is known. */
-static void set_shares(struct weir_gate_bounds *b)
-{
-    for (size_t i = 0; i < WEIR_CLASSES_MAX; i++)
-        b->share[i] = b->limit < (double)INFINITY && b->limit > 0 ? fmin(1, b->share[i] / b->limit) : weir_gate_usual_share(i);
-}
-
-/* Without one that sets a rate, what may come at once is not bounded either. */
-static void open_all(struct weir_gate_bounds *b)
-{
-    *b = (struct weir_gate_bounds){.burst = INFINITY, .limit = INFINITY, .shed_after_s = INFINITY};
-    for (size_t i = 0; i < WEIR_CLASSES_MAX; i++)
-        b->rate[i] = b->share[i] = INFINITY;
-}
-
-static bool sets_rates(const struct weir_setpoint *at)
-{
-    for (size_t i = 0; i < WEIR_CLASSES_MAX; i++)
-        if (at->rate[i] < (double)INFINITY)
-            return true;
-    return false;
-}
-
 void weir_loop_apply_admission(struct weir_loop *l, struct weir_stage *stage, uint64_t now_ns)
 {
     struct weir_gate_bounds b;
-    open_all(&b);
+    weir_bounds_begin(&b);
     for (size_t i = 0; i < l->unit_count; i++) {
         const struct weir_unit *u = l->units[i];
-        if (u->stage != stage || u->type->knob != WEIR_KNOB_ADMISSION || u->off)
-            continue;
-        struct weir_setpoint at = u->at;
-        if (!sets_rates(&at))
-            at.burst = INFINITY;
-        merge(&b, &at);
+        if (u->stage == stage && u->type->knob == WEIR_KNOB_ADMISSION && !u->off)
+            weir_bounds_add(&b, &u->at);
     }
-    if (b.burst == (double)INFINITY)
-        b.burst = 1;
-    set_shares(&b);
+    weir_bounds_end(&b);
     weir_gate_set(stage->gate, &b, now_ns);
 }
 
