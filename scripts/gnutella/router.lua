@@ -1,30 +1,14 @@
 -- Where each packet goes: pings and queries to all other peers, once; answers back the way that the question came;
--- pushes to who offered the file. One thread, so the tables are plain ones.
+-- pushes to who offered the file. One thread, so the peers are in a plain table.
 local weir = require "weir"
 local packet = require "packet"
 
 local M = {}
 local peers = {} -- connections that have shaken hands
-local Ways = {} -- ids to connections, forgotten after a while: two generations, the older one is dropped
-Ways.__index = Ways
 
-local function new_ways()
-    return setmetatable({new = {}, old = {}}, Ways)
-end
-
-function Ways:get(key)
-    return self.new[key] or self.old[key]
-end
-
-function Ways:set(key, conn)
-    self.new[key] = conn
-end
-
-function Ways:forget()
-    self.old, self.new = self.new, {}
-end
-
-local pings, queries, servents = new_ways(), new_ways(), new_ways()
+-- The ways back, by id: which connection a ping or a query came from, and who has a servent's files. In a shared table, which forgets them
+-- after a while and holds no more than its bytes; so many entries in the VM would all be visited by its collector.
+local ways = weir.shared "ways"
 local counters = {} -- by kind and fate
 
 local function count(kind, fate)
@@ -33,12 +17,10 @@ local function count(kind, fate)
     counters[name]:inc(1)
 end
 
-function M.init(ctx)
-    weir.timer(ctx.config.forget or 60, function()
-        pings:forget()
-        queries:forget()
-        servents:forget()
-    end, {every = true})
+-- false: it is known already. Where there is no room, it is not remembered: answers to it are lost, and counted as that.
+local function remember(kind, id, conn)
+    local _, why = ways:add(kind .. id, conn)
+    return why ~= "exists"
 end
 
 local function send(id, bytes)
@@ -67,36 +49,34 @@ end
 local routes = {}
 
 routes[packet.PING] = function(p)
-    if pings:get(p.id) then
+    if not remember("ping ", p.id, p.conn) then
         return "duplicate"
     end
-    pings:set(p.id, p.conn)
     send(p.conn, packet.pack(p.id, packet.PONG, p.hops + 1, 0, packet.pong(2, 2048)))
     flood(p)
     return "flooded"
 end
 
 routes[packet.QUERY] = function(p)
-    if queries:get(p.id) then
+    if not remember("query ", p.id, p.conn) then
         return "duplicate"
     end
-    queries:set(p.id, p.conn)
     flood(p)
     local ok = weir.emit("search", {conn = p.conn, id = p.id, hops = p.hops, text = packet.query_text(p.payload)})
     return ok and "searched" or "not searched"
 end
 
 routes[packet.PONG] = function(p)
-    return pass(p, pings:get(p.id)) and "returned" or "lost"
+    return pass(p, ways:get("ping " .. p.id)) and "returned" or "lost"
 end
 
 routes[packet.HIT] = function(p)
-    servents:set(packet.servent_of_hit(p.payload), p.conn)
-    return pass(p, queries:get(p.id)) and "returned" or "lost"
+    ways:set("servent " .. packet.servent_of_hit(p.payload), p.conn)
+    return pass(p, ways:get("query " .. p.id)) and "returned" or "lost"
 end
 
 routes[packet.PUSH] = function(p)
-    return pass(p, servents:get(packet.servent_of_push(p.payload))) and "passed" or "lost"
+    return pass(p, ways:get("servent " .. packet.servent_of_push(p.payload))) and "passed" or "lost"
 end
 
 function M.handle(event)

@@ -60,7 +60,7 @@ local function load_router(port, rate, seconds)
     local sender, other = join(port), join(port)
     local sent, waiting, pings, queries = 0, {}, {}, {}
     runs = runs + 1
-    local began = socket.gettime()
+    local began, batch = socket.gettime(), {}
     local function on_packet(id, type)
         local at = waiting[id]
         if at then
@@ -81,8 +81,12 @@ local function load_router(port, rate, seconds)
             local is_query = (sent * QUERIES) // 1 > ((sent - 1) * QUERIES) // 1
             local id = ("<I8I8"):pack(sent, runs)
             waiting[id] = began + sent / rate -- when it was due: a sender that is late counts, too
-            sender.out = sender.out .. (is_query and packet.pack(id, packet.QUERY, 2, 0, "\0\0seda\0")
-                or packet.pack(id, packet.PING, 2, 0, ""))
+            batch[#batch + 1] = is_query and packet.pack(id, packet.QUERY, 2, 0, "\0\0seda\0")
+                or packet.pack(id, packet.PING, 2, 0, "")
+        end
+        if #batch > 0 then
+            sender.out = sender.out .. table.concat(batch)
+            batch = {}
         end
         flush(sender)
         socket.select({sender.sock, other.sock}, nil, 0.001)
