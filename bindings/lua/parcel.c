@@ -213,7 +213,8 @@ struct weir_event *weir_parcel_make(struct weir_call *call, const struct weir_pa
         return NULL;
     }
     ev->value = value;
-    weir_event_set_key(ev, key);
+    if (p->has_key)
+        weir_event_set_key(ev, key);
     if (p->class_index >= 0)
         ev->class_index = (uint8_t)p->class_index;
     if (p->has_deadline)

@@ -62,6 +62,8 @@ static void print_stage(struct weir_json_out *j, const struct weir_view *v, size
         weir_json_string(j, "order", order_names[s->order]);
         if (s->order_by != NULL)
             weir_json_string(j, "order_by", s->order_by);
+        if (s->fair_by != NULL)
+            weir_json_string(j, "fair_by", s->fair_by);
         weir_json_close(j, '}');
         if (v->graph != NULL)
             print_live(j, &v->graph->stages[i]);

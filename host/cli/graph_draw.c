@@ -42,6 +42,8 @@ static void describe_queue(const json_t *stage, struct weir_strbuf *out)
     weir_strbuf_addf(out, ", %s", text_of(queue, "order"));
     if (json_object_get(queue, "order_by") != NULL)
         weir_strbuf_addf(out, " by %s", text_of(queue, "order_by"));
+    if (json_object_get(queue, "fair_by") != NULL)
+        weir_strbuf_addf(out, ", fair by %s", text_of(queue, "fair_by"));
 }
 
 static void add_live(struct weir_table *table, const json_t *stage)

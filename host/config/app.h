@@ -72,6 +72,7 @@ struct weir_app_stage {
     struct weir_app_overflow overflow;
     enum weir_order order;
     const char *order_by; /* NULL or "none": none; "key", "source", else the name of a field */
+    const char *fair_by;  /* NULL: nothing; else as order_by, which is none then */
     unsigned batch_min, batch_max;
     struct weir_app_controller batch; /* of a range that the file gives */
     struct weir_app_controller *admission; /* of its gate, in the file's order; none: it has no gate */

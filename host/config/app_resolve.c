@@ -92,7 +92,7 @@ static void check_requests(struct weir_app_build *b, const struct weir_app_stage
                                 st->name);
 }
 
-/* Handlers behind a source with streams keep the order within each, unless they say `order_by: none` or take the newest first. Sinks don't:
+/* Handlers behind a source with streams keep the order within each, unless they say `order_by: none` or `fair_by`, or take the newest first. Sinks don't:
  * they gather events before they end them, one at a time of a stream would be slow. */
 static void keep_streams(struct weir_app_build *b, const struct weir_app_stage *st)
 {
@@ -104,7 +104,8 @@ static void keep_streams(struct weir_app_build *b, const struct weir_app_stage *
         for (size_t e = 0; e < st->ports[i].edge_count; e++) {
             size_t target = st->ports[i].edges[e].target;
             struct weir_app_stage *behind = target < b->app->stage_count ? &b->app->stages[target] : NULL;
-            if (behind != NULL && behind->kind != WEIR_APP_SINK && behind->order_by == NULL && behind->order == WEIR_ORDER_FIFO)
+            if (behind != NULL && behind->kind != WEIR_APP_SINK && behind->order_by == NULL && behind->fair_by == NULL &&
+                behind->order == WEIR_ORDER_FIFO)
                 behind->order_by = "source";
         }
     }

@@ -41,22 +41,48 @@ bool weir_app_read_overflow(struct weir_app_build *b, const struct weir_conf *c,
     return true;
 }
 
-/* Within a key's events the order of arrival is promised: no other order can hold beside it. */
-static void check_order_by(struct weir_app_build *b, const struct weir_conf *c,
-                           const struct weir_app_stage *st)
+static bool is_by(const char *by)
 {
-    bool keyed = st->order_by != NULL && strcmp(st->order_by, "none") != 0;
-    if (keyed && st->order != WEIR_ORDER_FIFO)
+    return by != NULL && strcmp(by, "none") != 0;
+}
+
+/* Within a key's events the order of arrival is promised: no other order can hold beside it. */
+static void check_order_by(struct weir_app_build *b, const struct weir_conf *c, const struct weir_app_stage *st)
+{
+    if (!is_by(st->order_by))
+        return;
+    if (st->order != WEIR_ORDER_FIFO)
         weir_problems_error(
             b->schema.problems, c->at,
             "'order: %s' can't be had together with 'order_by: %s', which keeps the order of arrival",
             order_words[st->order], st->order_by);
+    if (st->fair_by != NULL)
+        weir_problems_error(b->schema.problems, c->at,
+                            "'fair_by: %s' can't be had together with 'order_by: %s': keys take turns, or "
+                            "keep their order over all workers, not both",
+                            st->fair_by, st->order_by);
+}
+
+/* What tells a stage's events apart: "key", "source" or a field. */
+static void read_by(struct weir_app_build *b, const struct weir_conf *c, const char *name, const char **ret,
+                    bool defaults)
+{
+    struct weir_schema *s = &b->schema;
+    const struct weir_conf *by = weir_conf_get(c, name);
+    if (by == NULL)
+        return;
+    if (defaults)
+        weir_problems_error(s->problems, by->at, "'%s' belongs to a stage, not to 'defaults'", name);
+    else if (weir_schema_reference(s, by, name, ret) && strlen(*ret) > WEIR_SCHEMA_NAME_MAX)
+        weir_problems_error(s->problems, by->at, "'%s': the field's name is longer than %d bytes", name,
+                            WEIR_SCHEMA_NAME_MAX);
 }
 
 void weir_app_read_queue(struct weir_app_build *b, const struct weir_conf *c, struct weir_app_stage *st,
                          bool defaults)
 {
-    static const char *const keys[] = {"capacity", "bytes", "overflow", "order", "max_age", "order_by", NULL};
+    static const char *const keys[] = {"capacity", "bytes", "overflow", "order", "max_age",
+                                       "order_by", "fair_by",  NULL};
     struct weir_schema *s = &b->schema;
     if (c == NULL || !weir_schema_map(s, c, "queue", keys))
         return;
@@ -74,13 +100,11 @@ void weir_app_read_queue(struct weir_app_build *b, const struct weir_conf *c, st
     }
     if ((v = weir_conf_get(c, "order")) != NULL && weir_schema_word(s, v, "order", order_words, &word))
         st->order = (enum weir_order)word;
-    const struct weir_conf *by = weir_conf_get(c, "order_by");
-    if (by != NULL && defaults)
-        weir_problems_error(s->problems, by->at, "'order_by' belongs to a stage, not to 'defaults'");
-    else if (by != NULL && weir_schema_reference(s, by, "order_by", &st->order_by) &&
-             strlen(st->order_by) > WEIR_SCHEMA_NAME_MAX)
-        weir_problems_error(s->problems, by->at, "'order_by': the field's name is longer than %d bytes",
-                            WEIR_SCHEMA_NAME_MAX);
+    read_by(b, c, "order_by", &st->order_by, defaults);
+    read_by(b, c, "fair_by", &st->fair_by, defaults);
+    if (!is_by(st->fair_by))
+        st->fair_by = NULL;
+    const struct weir_conf *by = weir_conf_get(c, st->fair_by != NULL ? "fair_by" : "order_by");
     check_order_by(b, v != NULL ? v : by != NULL ? by : c, st);
 }
 

@@ -43,12 +43,15 @@ struct weir_event *weir_event_create_from(struct weir_worker *w, const struct we
     ev->deadline_ns = parent->deadline_ns;
     ev->source = parent->source;
     ev->trace = parent->trace;
+    ev->key_value = weir_value_ref(parent->key_value);
+    ev->key = parent->key;
     ev->class_index = parent->class_index;
     return ev;
 }
 
 void weir_event_set_key(struct weir_event *ev, struct weir_value key)
 {
+    weir_value_unref(ev->key_value);
     ev->key_value = key;
     ev->key = weir_value_hash(key, NULL);
 }

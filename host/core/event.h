@@ -27,20 +27,20 @@ struct weir_event {
     uint64_t enqueued_ns;         /* when its queue accepted it */
     uint64_t started_ns;          /* when its handler started */
     uint64_t source;              /* which stream of which source (a connection); inherited */
-    struct weir_value key_value;  /* the key given by emit; nil: none; holds a reference */
+    struct weir_value key_value;  /* the key given by source or emit; nil: none; inherited; holds a reference */
     uint64_t key;                 /* its hash; 0: none */
     struct weir_trace trace;      /* inherited */
     uint32_t bytes;               /* what it counts for in its queue */
+    uint32_t place;               /* in the queue that it waits in: its partition when that one is ordered, its key's hash when it is fair */
     uint8_t class_index;          /* 0 is the highest; inherited */
-    uint8_t partition;            /* of the queue it waits in, when that one is ordered */
     uint8_t call;                 /* enum weir_event_call (core/reply.h): whether a stage waits for its answer */
 };
 
 /* An empty event of its own id and the default class; NULL when there is no memory. The worker's thread. */
 struct weir_event *weir_event_create(struct weir_worker *w);
-/* The same with class, deadline, arrival, source and trace of `parent`. */
+/* The same with class, deadline, arrival, source, key and trace of `parent`. */
 struct weir_event *weir_event_create_from(struct weir_worker *w, const struct weir_event *parent);
-/* Takes the reference `key` as the event's key, which has none yet. */
+/* Takes the reference `key` as the event's key. */
 void weir_event_set_key(struct weir_event *ev, struct weir_value key);
 /* Frees it and its references to value and key. It must hold no request any more. The thread of worker `w`, which need not have made it. Takes NULL. */
 void weir_event_free(struct weir_worker *w, struct weir_event *ev);

@@ -118,7 +118,7 @@ int weir_graph_finish(struct weir_graph *g, struct weir_err *reterr)
         if (q->capacity > WEIR_QUEUE_CAPACITY_MAX || q->bytes > WEIR_QUEUE_BYTES_MAX)
             return weir_err_set(reterr, WEIR_E_LIMIT, "stage '%s': its queue may hold at most %zu events and %zu bytes",
                                 g->stages[i].name, (size_t)WEIR_QUEUE_CAPACITY_MAX, (size_t)WEIR_QUEUE_BYTES_MAX);
-        int rc = weir_shared_lane_init(&q->shared, q->order, q->order_by != WEIR_ORDER_BY_NONE, reterr);
+        int rc = weir_shared_lane_init(&q->shared, q->order, q->keys.by != WEIR_BY_NONE && !q->keys.fair, q->keys.fair ? q->capacity : 0, reterr);
         if (rc < 0)
             return rc;
     }

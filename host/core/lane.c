@@ -61,14 +61,27 @@ void weir_lane_remove(struct weir_lane *l, struct weir_event *ev)
     (void)remove_node(l, &ev->node); /* it is `ev` */
 }
 
+static size_t lowest_class(const struct weir_lane *l)
+{
+    size_t i = WEIR_CLASSES_MAX - 1;
+    while (weir_list_empty(&l->classes[i]))
+        i--;
+    return i;
+}
+
 struct weir_event *weir_lane_take_oldest(struct weir_lane *l)
 {
     if (l->count == 0)
         return NULL;
     if (l->order != WEIR_ORDER_CLASS)
         return remove_node(l, l->all.next);
-    size_t i = WEIR_CLASSES_MAX - 1;
-    while (weir_list_empty(&l->classes[i]))
-        i--;
-    return remove_node(l, l->classes[i].next);
+    return remove_node(l, l->classes[lowest_class(l)].next);
+}
+
+struct weir_event *weir_lane_take_below(struct weir_lane *l, uint8_t class_index)
+{
+    if (l->count == 0 || l->order != WEIR_ORDER_CLASS)
+        return NULL;
+    size_t lowest = lowest_class(l);
+    return lowest > class_index ? remove_node(l, l->classes[lowest].prev) : NULL;
 }

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/list.h"
 #include "core/policy.h"
@@ -33,5 +34,7 @@ size_t weir_lane_take(struct weir_lane *l, struct weir_event **out, size_t max, 
 void weir_lane_remove(struct weir_lane *l, struct weir_event *ev);
 /* Takes the event that waits longest (with classes: of the lowest class that has one); NULL when empty. For drop_oldest. */
 struct weir_event *weir_lane_take_oldest(struct weir_lane *l);
+/* With WEIR_ORDER_CLASS: takes the newest of a class below `class_index`, of the lowest. NULL: there is none. */
+struct weir_event *weir_lane_take_below(struct weir_lane *l, uint8_t class_index);
 
 #endif

@@ -70,8 +70,6 @@ void weir_on_error_offer(struct weir_seat *seat, const struct weir_event *ev, en
         return;
     }
     out->deadline_ns = 0;
-    out->key_value = weir_value_ref(ev->key_value);
-    out->key = ev->key;
     if (weir_edge_offer(w, edge, out) != WEIR_VERDICT_ACCEPTED)
         weir_event_free(w, out);
 }

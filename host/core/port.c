@@ -48,7 +48,7 @@ static void count_routed(struct weir_seat *seat, uint8_t class_index, bool by_ga
 static bool goes_to_own_lane(const struct weir_worker *w, const struct weir_seat *seat)
 {
     const struct weir_pool *pool = seat->stage->pool;
-    if (seat->handler == NULL || pool->blocking || seat->stage->queue.shared.partitions != NULL)
+    if (seat->handler == NULL || pool->blocking || seat->stage->queue.keys.by != WEIR_BY_NONE)
         return false;
     if (w->obeyed & (WEIR_ORDER_RETIRE | WEIR_ORDER_CANCEL))
         return false;
@@ -84,8 +84,6 @@ static void admit(struct weir_worker *w, struct weir_seat *seat, struct weir_eve
         weir_worker_set_ready(w, stage->rank);
         return;
     }
-    if (stage->queue.shared.partitions != NULL)
-        ev->partition = weir_queue_partition(&stage->queue, ev);
     send_out(w, seat, ev);
 }
 
@@ -104,10 +102,10 @@ static void drop(struct weir_worker *w, struct weir_seat *seat, struct weir_even
 /* A place among the bounds, and within the gate's limit: of several emitters that passed ask_gate() at once, some find it exceeded here. */
 static enum weir_reason take_place(struct weir_worker *w, struct weir_stage *stage, const struct weir_event *ev)
 {
-    enum weir_reason why = weir_queue_reserve(&stage->queue, ev->bytes);
+    enum weir_reason why = weir_queue_reserve(&stage->queue, ev);
     if (why != WEIR_REASON_NONE || stage->gate == NULL || weir_gate_fits(stage, ev->class_index, 0))
         return why;
-    weir_queue_release(w, stage, ev->bytes);
+    weir_queue_release(w, stage, ev);
     return WEIR_REASON_GATE;
 }
 
@@ -118,17 +116,12 @@ static void leave_gate(struct weir_stage *stage, const struct weir_event *ev)
         weir_gate_return_token(stage->gate, ev->class_index);
 }
 
-static bool has_waiters(const struct weir_stage *stage)
-{
-    return atomic_load_explicit(&stage->queue.shared.waiting, memory_order_relaxed) > 0; /* nobody overtakes them */
-}
-
 /* Apart from ask(), whose way without a gate is to stay short. */
 __attribute__((noinline)) static enum weir_reason ask_gate(struct weir_worker *w, struct weir_stage *stage, const struct weir_event *ev)
 {
     if (!weir_gate_fits(stage, ev->class_index, 1) || !weir_gate_take_token(stage->gate, ev->class_index, w->now_ns))
         return WEIR_REASON_GATE;
-    enum weir_reason why = has_waiters(stage) ? WEIR_REASON_FULL : take_place(w, stage, ev);
+    enum weir_reason why = weir_queue_has_line(&stage->queue) ? WEIR_REASON_FULL : take_place(w, stage, ev);
     if (why == WEIR_REASON_GATE)
         leave_gate(stage, ev);
     return why;
@@ -136,11 +129,12 @@ __attribute__((noinline)) static enum weir_reason ask_gate(struct weir_worker *w
 
 /* The gate, then the bounds. NONE: the event has its place, and is to be admitted. GATE: refused. Else the bounds forbid it; the caller
  * finds it another way in, or has it leave the gate. */
-static enum weir_reason ask(struct weir_worker *w, struct weir_stage *stage, const struct weir_event *ev)
+static enum weir_reason ask(struct weir_worker *w, struct weir_stage *stage, struct weir_event *ev)
 {
+    weir_queue_place(&stage->queue, ev);
     if (stage->gate != NULL)
         return ask_gate(w, stage, ev);
-    return has_waiters(stage) ? WEIR_REASON_FULL : weir_queue_reserve(&stage->queue, ev->bytes);
+    return weir_queue_has_line(&stage->queue) ? WEIR_REASON_FULL : weir_queue_reserve(&stage->queue, ev);
 }
 
 static void note_refusal(const struct weir_worker *w, const struct weir_stage *stage, const struct weir_event *ev, enum weir_reason why)
@@ -151,32 +145,43 @@ static void note_refusal(const struct weir_worker *w, const struct weir_stage *s
     weir_request_note(ev->request, stage, why, by_gate ? weir_gate_retry_after_ms(stage->gate, ev->class_index, w->now_ns) : 0);
 }
 
-static struct weir_event *take_oldest(struct weir_worker *w, struct weir_seat *seat)
+/* What `ev` may have the place of; those on other workers' own lanes are out of reach. NULL: nothing. */
+static struct weir_event *take_victim(struct weir_worker *w, struct weir_seat *seat, const struct weir_event *ev, enum weir_reason reason)
 {
-    struct weir_event *ev = weir_lane_take_oldest(&seat->lane);
-    if (ev != NULL)
-        return ev;
+    bool oldest = reason == WEIR_REASON_OLDEST;
     struct weir_shared_lane *shared = &seat->stage->queue.shared;
+    struct weir_event *victim = oldest ? weir_lane_take_oldest(&seat->lane) : weir_lane_take_below(&seat->lane, ev->class_index);
+    if (victim != NULL)
+        return victim;
     weir_worker_flush(w); /* what is on its way counts too */
     weir_mutex_lock(&shared->mu);
-    ev = weir_shared_lane_take_oldest_locked(shared);
+    victim = oldest ? weir_shared_lane_take_oldest_locked(shared, ev) : weir_shared_lane_take_below_locked(shared, ev->class_index);
     weir_mutex_unlock(&shared->mu);
-    return ev;
+    return victim;
 }
 
-static enum weir_reason make_room(struct weir_worker *w, struct weir_seat *seat, struct weir_event *ev, enum weir_reason why)
+/* Drops others, OLDEST or DISPLACED, until there is a place for `ev`. NONE: it has it; else why not. */
+static enum weir_reason make_room(struct weir_worker *w, struct weir_seat *seat, struct weir_event *ev, enum weir_reason why,
+                                  enum weir_reason reason)
 {
     for (int i = 0; i < DROP_TRIES && why != WEIR_REASON_NONE; i++) {
-        struct weir_event *oldest = take_oldest(w, seat);
-        if (oldest == NULL)
+        struct weir_event *victim = take_victim(w, seat, ev, reason);
+        if (victim == NULL)
             return why;
         weir_ledger_add(&seat->ledger.queued, -1);
-        weir_ledger_add(&seat->ledger.queued_bytes, -(int64_t)oldest->bytes);
-        weir_queue_release(w, seat->stage, oldest->bytes);
-        drop(w, seat, oldest, WEIR_REASON_OLDEST);
+        weir_ledger_add(&seat->ledger.queued_bytes, -(int64_t)victim->bytes);
+        weir_queue_release(w, seat->stage, victim);
+        drop(w, seat, victim, reason);
         why = take_place(w, seat->stage, ev);
     }
     return why;
+}
+
+/* A higher class has the place of a lower one, unless somebody waits for room: then nothing that was accepted is dropped. */
+static bool displaces(const struct weir_overflow_policy *policy, const struct weir_seat *seat, enum weir_reason why)
+{
+    return seat->stage->queue.order == WEIR_ORDER_CLASS && policy->policy != WEIR_OVERFLOW_WAIT && (why == WEIR_REASON_FULL || why == WEIR_REASON_BYTES) &&
+           atomic_load_explicit(&seat->stage->queue.shared.waiting, memory_order_relaxed) == 0;
 }
 
 static enum weir_verdict offer(struct weir_worker *w, const struct weir_overflow_policy *policy, struct weir_stage *stage,
@@ -198,7 +203,7 @@ static enum weir_verdict overflow(struct weir_worker *w, const struct weir_overf
         drop(w, seat, ev, WEIR_REASON_NEWEST);
         return WEIR_VERDICT_ACCEPTED;
     case WEIR_OVERFLOW_DROP_OLDEST:
-        why = make_room(w, seat, ev, why);
+        why = make_room(w, seat, ev, why, WEIR_REASON_OLDEST);
         if (why != WEIR_REASON_NONE)
             break;
         admit(w, seat, ev);
@@ -240,6 +245,8 @@ static enum weir_verdict offer(struct weir_worker *w, const struct weir_overflow
     }
     ev->bytes = event_bytes(ev);
     enum weir_reason why = ask(w, stage, ev);
+    if (why != WEIR_REASON_NONE && displaces(policy, seat, why))
+        why = make_room(w, seat, ev, why, WEIR_REASON_DISPLACED);
     if (why != WEIR_REASON_NONE)
         return overflow(w, policy, seat, ev, em, why, hops);
     admit(w, seat, ev);
@@ -264,11 +271,8 @@ static void count_emitted(struct weir_seat *from, const struct weir_port *port)
 static struct weir_event *copy_event(struct weir_worker *w, const struct weir_event *ev)
 {
     struct weir_event *copy = weir_event_create_from(w, ev);
-    if (copy != NULL) {
+    if (copy != NULL)
         copy->value = weir_value_ref(ev->value);
-        copy->key_value = weir_value_ref(ev->key_value);
-        copy->key = ev->key;
-    }
     return copy;
 }
 
@@ -373,7 +377,7 @@ static bool fits_at_all(const struct weir_parts *ps, const struct weir_stage *ta
 }
 
 /* Room at one target. ACCEPTED: reserved; else why not. */
-static enum weir_verdict reserve(struct weir_worker *w, struct weir_stage *target, const struct weir_event *ev, enum weir_reason *ret_why)
+static enum weir_verdict reserve(struct weir_worker *w, struct weir_stage *target, struct weir_event *ev, enum weir_reason *ret_why)
 {
     *ret_why = WEIR_REASON_CLOSED;
     if (atomic_load_explicit(&target->queue.closed, memory_order_relaxed))
@@ -398,7 +402,8 @@ static void unreserve(struct weir_worker *w, const struct weir_parts *ps, size_t
         for (size_t e = 0; e < edges; e++) {
             struct weir_stage *target = ps->parts[i].port->edges[e].target;
             leave_gate(target, ps->parts[i].ev);
-            weir_queue_release(w, target, ps->parts[i].ev->bytes);
+            weir_queue_place(&target->queue, ps->parts[i].ev); /* another may have been asked since */
+            weir_queue_release(w, target, ps->parts[i].ev);
         }
     }
 }
@@ -481,6 +486,7 @@ static void admit_part(struct weir_seat *from, struct weir_part *part, struct we
         struct weir_event *ev = part->ev;
         if (port->edge_count > 1)
             ev = WEIR_LIST_ENTRY(weir_list_take_first(copies), struct weir_event, node);
+        weir_queue_place(&port->edges[e].target->queue, ev);
         admit(w, w->seats[port->edges[e].target->index], ev);
     }
     if (port->edge_count != 1)

@@ -22,7 +22,7 @@ size_t weir_queue_bytes(const struct weir_queue *q)
     return (size_t)(atomic_load_explicit(&q->load, memory_order_relaxed) & bytes_mask);
 }
 
-enum weir_reason weir_queue_reserve(struct weir_queue *q, size_t bytes)
+static enum weir_reason take_room(struct weir_queue *q, size_t bytes)
 {
     uint64_t load = atomic_load(&q->load); /* seq_cst: weir_queue_release says why */
     do {
@@ -34,31 +34,75 @@ enum weir_reason weir_queue_reserve(struct weir_queue *q, size_t bytes)
     return WEIR_REASON_NONE;
 }
 
-void weir_queue_release(struct weir_worker *w, struct weir_stage *stage, size_t bytes)
+/* Only one at a time comes here, so what is left can only grow meanwhile. */
+static enum weir_reason take_share_locked(struct weir_queue *q, const struct weir_event *ev, bool waits)
+{
+    struct weir_fair *fair = q->shared.fair;
+    uint64_t load = atomic_load(&q->load);
+    size_t events = q->capacity - (size_t)(load >> COUNT_SHIFT), bytes = q->bytes - (size_t)(load & bytes_mask);
+    if (!weir_fair_has_share(fair, ev, events, bytes, waits))
+        return WEIR_REASON_SHARE;
+    enum weir_reason why = take_room(q, ev->bytes);
+    if (why != WEIR_REASON_NONE || weir_fair_hold(fair, ev))
+        return why;
+    atomic_fetch_sub(&q->load, one_event + ev->bytes);
+    return WEIR_REASON_NOMEM;
+}
+
+enum weir_reason weir_queue_reserve_locked(struct weir_queue *q, const struct weir_event *ev, bool waits)
+{
+    return q->shared.fair == NULL ? take_room(q, ev->bytes) : take_share_locked(q, ev, waits);
+}
+
+enum weir_reason weir_queue_reserve(struct weir_queue *q, const struct weir_event *ev)
+{
+    if (q->shared.fair == NULL)
+        return take_room(q, ev->bytes);
+    weir_mutex_lock(&q->shared.mu);
+    enum weir_reason why = take_share_locked(q, ev, false);
+    weir_mutex_unlock(&q->shared.mu);
+    return why;
+}
+
+bool weir_queue_has_line(const struct weir_queue *q)
+{
+    return atomic_load_explicit(&q->shared.waiting, memory_order_relaxed) > 0 && q->shared.fair == NULL;
+}
+
+void weir_queue_release(struct weir_worker *w, struct weir_stage *stage, const struct weir_event *ev)
 {
     struct weir_queue *q = &stage->queue;
-    atomic_fetch_sub(&q->load, one_event + bytes);
+    if (q->shared.fair != NULL) {
+        weir_mutex_lock(&q->shared.mu);
+        weir_fair_give_up(q->shared.fair, ev);
+        weir_mutex_unlock(&q->shared.mu);
+    }
+    atomic_fetch_sub(&q->load, one_event + ev->bytes);
     if (atomic_load(&q->shared.waiting) > 0) /* seq_cst on both sides: either this sees the waiter or the waiter sees the room */
         weir_waiter_admit(w, stage);
 }
 
-uint8_t weir_queue_partition(const struct weir_queue *q, const struct weir_event *ev)
+static uint64_t hash_of(const struct weir_queue_keys *keys, const struct weir_event *ev)
 {
-    uint64_t h = 0;
-    switch (q->order_by) {
-    case WEIR_ORDER_BY_NONE:
+    switch (keys->by) {
+    case WEIR_BY_NONE:
         break;
-    case WEIR_ORDER_BY_KEY:
-        h = ev->key;
-        break;
-    case WEIR_ORDER_BY_SOURCE:
-        h = ev->source * 0x9e3779b97f4a7c15ULL >> 32;
-        break;
-    case WEIR_ORDER_BY_FIELD:
-        h = weir_value_hash(ev->value, q->order_field);
-        break;
+    case WEIR_BY_KEY:
+        return ev->key;
+    case WEIR_BY_SOURCE:
+        return ev->source * 0x9e3779b97f4a7c15ULL >> 32;
+    case WEIR_BY_FIELD:
+        return weir_value_hash(ev->value, keys->field);
     }
-    return (uint8_t)(h % WEIR_PARTITIONS);
+    return 0;
+}
+
+void weir_queue_place(const struct weir_queue *q, struct weir_event *ev)
+{
+    if (q->keys.by == WEIR_BY_NONE)
+        return;
+    uint64_t h = hash_of(&q->keys, ev);
+    ev->place = (uint32_t)(q->keys.fair ? h : h % WEIR_PARTITIONS);
 }
 
 void weir_queue_share(struct weir_stage *stage, struct weir_list *events)

@@ -7,7 +7,7 @@
  *
  * The bounds hold for the sum of all lanes: one atomic word counts events and bytes of them. An emit inside the pool goes to the
  * worker's own lane, no lock taken, as long as that holds no more than a slice's worth of work; else, from another pool, in a blocking
- * pool, or with order_by, to the shared lane. */
+ * pool, or with order_by or fair_by, to the shared lane. */
 #ifndef WEIR_CORE_QUEUE_H
 #define WEIR_CORE_QUEUE_H
 
@@ -21,7 +21,14 @@
 #include "core/reason.h"
 #include "core/shared_lane.h"
 
-enum weir_order_by { WEIR_ORDER_BY_NONE, WEIR_ORDER_BY_KEY, WEIR_ORDER_BY_SOURCE, WEIR_ORDER_BY_FIELD };
+enum weir_queue_by { WEIR_BY_NONE, WEIR_BY_KEY, WEIR_BY_SOURCE, WEIR_BY_FIELD };
+
+/* What tells the events of a queue apart. */
+struct weir_queue_keys {
+    enum weir_queue_by by; /* [const] NONE: nothing does */
+    const char *field;     /* [const] with FIELD */
+    bool fair;             /* [const] keys have a share each (core/fair.h); else they keep their order */
+};
 
 #define WEIR_QUEUE_CAPACITY_MAX ((1ULL << 24) - 2) /* events and bytes share one word: 24 and 40 bits, */
 #define WEIR_QUEUE_BYTES_MAX    (1ULL << 39)       /* with room for a reservation that is being refused */
@@ -31,8 +38,7 @@ struct weir_queue {
     uint64_t max_age_ns;          /* [const] 0: none */
     struct weir_overflow_policy overflow; /* [const] */
     enum weir_order order;        /* [const] */
-    enum weir_order_by order_by;  /* [const] */
-    const char *order_field;      /* [const] with WEIR_ORDER_BY_FIELD */
+    struct weir_queue_keys keys;  /* [const] */
     _Alignas(64) _Atomic uint64_t load; /* [atomic seq_cst] events << 40 | bytes, of all lanes and what is on its way there */
     _Atomic bool closed;          /* [atomic relaxed] takes no more */
     struct weir_shared_lane shared;
@@ -42,12 +48,16 @@ struct weir_event;
 struct weir_list;
 struct weir_seat;
 
-/* Reserves room for an event of `bytes`. NONE: reserved; else the bound that forbids it, FULL or BYTES. Any thread. */
-enum weir_reason weir_queue_reserve(struct weir_queue *q, size_t bytes);
+/* Says where among the queue's keys `ev` belongs: before it is given room, and after another queue has. */
+void weir_queue_place(const struct weir_queue *q, struct weir_event *ev);
+/* Reserves room for `ev`, which has its place and its size. NONE: reserved; else the bound that forbids it: FULL, BYTES, SHARE (its key's);
+ * NOMEM. `waits`: it is one of the waiters. Any thread. */
+enum weir_reason weir_queue_reserve(struct weir_queue *q, const struct weir_event *ev);
+enum weir_reason weir_queue_reserve_locked(struct weir_queue *q, const struct weir_event *ev, bool waits);
+/* Whether an event that comes now has to wait behind others, whatever its key. Any thread. */
+bool weir_queue_has_line(const struct weir_queue *q);
 /* Gives the room of an event that left back, and lets waiters in. Worker thread (any worker). */
-void weir_queue_release(struct weir_worker *w, struct weir_stage *stage, size_t bytes);
-/* The partition of `ev` in an ordered queue. */
-uint8_t weir_queue_partition(const struct weir_queue *q, const struct weir_event *ev);
+void weir_queue_release(struct weir_worker *w, struct weir_stage *stage, const struct weir_event *ev);
 /* Moves accepted events to the shared lane and wakes a worker. Any thread. */
 void weir_queue_share(struct weir_stage *stage, struct weir_list *events);
 /* Takes up to `max` events for the seat's worker, from its own lane or from the shared one. Never waits. Worker thread. */

@@ -47,7 +47,11 @@ struct weir_look {
 
 /* ---- in the order of age ---- */
 
-enum { LISTS_MAX = WEIR_PARTITIONS > WEIR_CLASSES_MAX + 1 ? WEIR_PARTITIONS : WEIR_CLASSES_MAX + 1 };
+enum {
+    KEYS_MAX = 256, /* of a fair queue, those whose turn is next */
+    LISTS_MAX = KEYS_MAX + WEIR_CLASSES_MAX + 1,
+};
+_Static_assert(LISTS_MAX > WEIR_PARTITIONS + WEIR_CLASSES_MAX, "a walk has room for every list");
 
 /* Goes through lists whose oldest events stand first. */
 struct walk {
@@ -72,9 +76,27 @@ static void walk_lane(struct walk *w, struct weir_lane *l)
         walk_add(w, &l->classes[i]);
 }
 
-static void walk_shared_locked(struct walk *w, struct weir_shared_lane *l)
+static void walk_fair(struct walk *w, const struct weir_fair *f, uint64_t before_ns)
+{
+    for (size_t i = 0, n = 0; i < WEIR_CLASSES_MAX; i++) {
+        WEIR_LIST_EACH(node, next, &f->rounds[i])
+        {
+            struct weir_fair_key *k = WEIR_LIST_ENTRY(node, struct weir_fair_key, turn);
+            if (WEIR_LIST_ENTRY(k->events.next, struct weir_event, node)->enqueued_ns >= before_ns)
+                continue;
+            walk_add(w, &k->events);
+            if (++n == KEYS_MAX)
+                return;
+        }
+    }
+}
+
+/* Of keys only those that have events accepted before `before_ns`. */
+static void walk_shared_locked(struct walk *w, struct weir_shared_lane *l, uint64_t before_ns)
 {
     walk_lane(w, &l->lane);
+    if (l->fair != NULL)
+        walk_fair(w, l->fair, before_ns);
     for (size_t i = 0; l->partitions != NULL && i < WEIR_PARTITIONS; i++)
         walk_add(w, &l->partitions[i].events);
 }
@@ -139,7 +161,7 @@ static void end_event(struct weir_seat *seat, struct weir_event *ev, _Atomic int
     weir_ledger_add(&l->queued_bytes, -(int64_t)ev->bytes);
     weir_ledger_add(outcome, 1);
     weir_ledger_add(&l->reasons[why], 1);
-    weir_queue_release(w, seat->stage, ev->bytes);
+    weir_queue_release(w, seat->stage, ev);
     struct weir_request *request = ev->request;
     ev->request = NULL;
     if (request != NULL)
@@ -171,7 +193,7 @@ static struct weir_event *take_oldest(struct part *p, struct weir_seat *seat, ui
     struct weir_event *own = walk_next(&walk), *ev = NULL;
     if (p->shared) {
         weir_mutex_lock(&shared->mu);
-        walk_shared_locked(&walk, shared);
+        walk_shared_locked(&walk, shared, before_ns);
         ev = walk_next(&walk);
         if (ev != NULL && (ev->enqueued_ns >= before_ns || (own != NULL && own->enqueued_ns <= ev->enqueued_ns)))
             ev = NULL;
@@ -230,7 +252,7 @@ static bool expire_some(struct part *p, struct weir_seat *seat)
     size_t n = collect_expired(&walk, seat, expired, false);
     if (p->shared) {
         weir_mutex_lock(&shared->mu);
-        walk_shared_locked(&walk, shared);
+        walk_shared_locked(&walk, shared, UINT64_MAX);
         n += collect_expired(&walk, seat, expired + n, true);
         weir_mutex_unlock(&shared->mu);
     }
@@ -350,7 +372,7 @@ static bool has_part(const struct weir_look_options *o, const struct weir_pool *
         return has_own_lanes(p);
     if (p != o->stage->pool)
         return false;
-    return o->verb == WEIR_LOOK_TOUCH || (has_own_lanes(p) && o->stage->queue.order_by == WEIR_ORDER_BY_NONE);
+    return o->verb == WEIR_LOOK_TOUCH || (has_own_lanes(p) && o->stage->queue.keys.by == WEIR_BY_NONE);
 }
 
 static size_t count_slots(const struct weir_look_options *o)
@@ -444,7 +466,7 @@ uint64_t weir_look_oldest(struct weir_look *l, struct weir_stage *s)
     struct weir_shared_lane *shared = &s->queue.shared;
     struct walk walk;
     weir_mutex_lock(&shared->mu);
-    walk_shared_locked(&walk, shared);
+    walk_shared_locked(&walk, shared, UINT64_MAX);
     uint64_t oldest = oldest_of(&walk);
     weir_mutex_unlock(&shared->mu);
     for (size_t i = 0; i < l->part_count; i++) {
@@ -486,7 +508,7 @@ static void gather(struct weir_look *l)
     if (l->all == NULL)
         return;
     weir_mutex_lock(&shared->mu);
-    walk_shared_locked(&walk, shared);
+    walk_shared_locked(&walk, shared, UINT64_MAX);
     size_t n = see_all(&walk, l->all, l->o.max);
     weir_mutex_unlock(&shared->mu);
     for (size_t i = 0; i < l->part_count; i++) {

@@ -8,6 +8,7 @@
 #define WEIR_REASON_MAP(X)                                                                                   \
     X(FULL, rejected, "full")           /* the queue holds `capacity` events */                              \
     X(BYTES, rejected, "bytes")         /* the queue holds `bytes` bytes */                                  \
+    X(SHARE, rejected, "share")         /* fair_by: its key holds as much of the queue as there is left */    \
     X(ROUTED, rejected, "routed")       /* overflow: {route: …} offered it elsewhere */                      \
     X(TOO_LATE, rejected, "expired")    /* its deadline passed before, or while it waited for room */        \
     X(CLOSED, rejected, "closed")       /* the stage takes no more: the host stops */                        \
@@ -20,6 +21,7 @@
     X(GONE, expired, "gone")            /* its client left */                                                \
     X(NEWEST, dropped, "newest")        /* overflow: drop_newest */                                          \
     X(OLDEST, dropped, "oldest")        /* overflow: drop_oldest */                                          \
+    X(DISPLACED, dropped, "displaced")  /* order: class: the queue was full, and one of a higher class came */  \
     X(SHED, dropped, "shed")            /* admission: it had waited for too long when its turn came */       \
     X(SHUTDOWN, dropped, "shutdown")    /* the drain time was over */                                        \
     X(PURGED, dropped, "purged")        /* taken out of the queue from outside: weir queue drop */          \

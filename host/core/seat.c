@@ -27,7 +27,7 @@ static void release_partition(struct weir_seat *seat, const struct weir_event *e
         return;
     weir_worker_flush(seat->worker); /* what this event emitted is in the next queue before the key's next event can emit */
     weir_mutex_lock(&shared->mu);
-    bool ready = weir_shared_lane_release_locked(shared, ev->partition);
+    bool ready = weir_shared_lane_release_locked(shared, ev->place);
     if (ready)
         weir_pool_set_ready_locked(stage->pool, stage, true);
     weir_mutex_unlock(&shared->mu);
@@ -89,7 +89,7 @@ void weir_seat_give_back(struct weir_seat *seat, struct weir_event **evs, size_t
     struct weir_shared_lane *shared = &stage->queue.shared;
     if (n == 0)
         return;
-    if (shared->partitions == NULL && !has_others(seat)) {
+    if (stage->queue.keys.by == WEIR_BY_NONE && !has_others(seat)) {
         for (size_t i = n; i-- > 0;)
             weir_lane_put_back(&seat->lane, evs[i]);
         weir_worker_set_ready(seat->worker, stage->rank);
@@ -119,7 +119,7 @@ static void leave_queue(struct weir_seat *seat, const struct weir_event *ev)
 {
     weir_ledger_add(&seat->ledger.queued, -1);
     weir_ledger_add(&seat->ledger.queued_bytes, -(int64_t)ev->bytes);
-    weir_queue_release(seat->worker, seat->stage, ev->bytes);
+    weir_queue_release(seat->worker, seat->stage, ev);
 }
 
 enum weir_reason weir_seat_why_expired(const struct weir_seat *seat, const struct weir_event *ev)

@@ -3,9 +3,12 @@
 #include "base/mem.h"
 #include "core/event.h"
 
-int weir_shared_lane_init(struct weir_shared_lane *l, enum weir_order order, bool ordered, struct weir_err *reterr)
+int weir_shared_lane_init(struct weir_shared_lane *l, enum weir_order order, bool ordered, size_t fair_capacity, struct weir_err *reterr)
 {
     struct weir_partition *partitions = NULL;
+    l->fair = NULL;
+    if (fair_capacity > 0 && weir_fair_create(order, fair_capacity, &l->fair, reterr) < 0)
+        return WEIR_E_NOMEM;
     if (ordered) {
         partitions = weir_calloc(WEIR_PARTITIONS, sizeof *partitions);
         if (partitions == NULL)
@@ -28,21 +31,29 @@ void weir_shared_lane_fini(struct weir_shared_lane *l)
 {
     weir_mutex_fini(&l->mu);
     weir_free(l->partitions);
+    weir_fair_destroy(l->fair);
     l->partitions = NULL;
+    l->fair = NULL;
 }
 
 static bool takeable(const struct weir_shared_lane *l)
 {
+    if (l->fair != NULL)
+        return l->fair->count > 0;
     return l->partitions == NULL ? l->lane.count > 0 : !weir_list_empty(&l->ready);
 }
 
 bool weir_shared_lane_push_locked(struct weir_shared_lane *l, struct weir_event *ev)
 {
+    if (l->fair != NULL) {
+        weir_fair_push(l->fair, ev);
+        return true;
+    }
     if (l->partitions == NULL) {
         weir_lane_push(&l->lane, ev);
         return true;
     }
-    struct weir_partition *p = &l->partitions[ev->partition];
+    struct weir_partition *p = &l->partitions[ev->place];
     if (weir_list_empty(&p->events) && p->running == 0)
         weir_list_append(&l->ready, &p->node);
     weir_list_append(&p->events, &ev->node);
@@ -65,7 +76,9 @@ size_t weir_shared_lane_take_locked(struct weir_shared_lane *l, struct weir_even
                                     bool *left)
 {
     size_t n = 0;
-    if (l->partitions == NULL)
+    if (l->fair != NULL)
+        n = weir_fair_take(l->fair, out, max, newest_first);
+    else if (l->partitions == NULL)
         n = weir_lane_take(&l->lane, out, max, newest_first);
     while (l->partitions != NULL && n < max && !weir_list_empty(&l->ready)) {
         struct weir_partition *p = WEIR_LIST_ENTRY(weir_list_take_first(&l->ready), struct weir_partition, node);
@@ -75,7 +88,7 @@ size_t weir_shared_lane_take_locked(struct weir_shared_lane *l, struct weir_even
     return n;
 }
 
-bool weir_shared_lane_release_locked(struct weir_shared_lane *l, unsigned partition)
+bool weir_shared_lane_release_locked(struct weir_shared_lane *l, uint32_t partition)
 {
     struct weir_partition *p = &l->partitions[partition];
     if (--p->running > 0 || weir_list_empty(&p->events))
@@ -86,11 +99,15 @@ bool weir_shared_lane_release_locked(struct weir_shared_lane *l, unsigned partit
 
 bool weir_shared_lane_put_back_locked(struct weir_shared_lane *l, struct weir_event *ev)
 {
+    if (l->fair != NULL) {
+        weir_fair_put_back(l->fair, ev);
+        return true;
+    }
     if (l->partitions == NULL) {
         weir_lane_put_back(&l->lane, ev);
         return true;
     }
-    struct weir_partition *p = &l->partitions[ev->partition];
+    struct weir_partition *p = &l->partitions[ev->place];
     weir_list_prepend(&p->events, &ev->node);
     l->lane.count++;
     if (--p->running == 0)
@@ -100,19 +117,25 @@ bool weir_shared_lane_put_back_locked(struct weir_shared_lane *l, struct weir_ev
 
 void weir_shared_lane_remove_locked(struct weir_shared_lane *l, struct weir_event *ev)
 {
+    if (l->fair != NULL) {
+        weir_fair_remove(l->fair, ev);
+        return;
+    }
     if (l->partitions == NULL) {
         weir_lane_remove(&l->lane, ev);
         return;
     }
-    struct weir_partition *p = &l->partitions[ev->partition];
+    struct weir_partition *p = &l->partitions[ev->place];
     weir_list_remove(&ev->node);
     l->lane.count--;
     if (weir_list_empty(&p->events))
         weir_list_remove(&p->node); /* out of `ready`, where it is unless a call runs */
 }
 
-struct weir_event *weir_shared_lane_take_oldest_locked(struct weir_shared_lane *l)
+struct weir_event *weir_shared_lane_take_oldest_locked(struct weir_shared_lane *l, const struct weir_event *ev)
 {
+    if (l->fair != NULL)
+        return weir_fair_take_oldest(l->fair, ev);
     if (l->partitions == NULL)
         return weir_lane_take_oldest(&l->lane);
     struct weir_event *oldest = NULL;
@@ -120,12 +143,17 @@ struct weir_event *weir_shared_lane_take_oldest_locked(struct weir_shared_lane *
         struct weir_partition *p = &l->partitions[i];
         if (weir_list_empty(&p->events))
             continue;
-        struct weir_event *ev = WEIR_LIST_ENTRY(p->events.next, struct weir_event, node);
-        if (oldest == NULL || ev->enqueued_ns < oldest->enqueued_ns)
-            oldest = ev;
+        struct weir_event *first = WEIR_LIST_ENTRY(p->events.next, struct weir_event, node);
+        if (oldest == NULL || first->enqueued_ns < oldest->enqueued_ns)
+            oldest = first;
     }
     if (oldest == NULL)
         return NULL;
     weir_shared_lane_remove_locked(l, oldest);
     return oldest;
+}
+
+struct weir_event *weir_shared_lane_take_below_locked(struct weir_shared_lane *l, uint8_t class_index)
+{
+    return l->fair != NULL ? weir_fair_take_below(l->fair, class_index) : weir_lane_take_below(&l->lane, class_index);
 }

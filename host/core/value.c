@@ -1,7 +1,10 @@
 #include "core/value.h"
 
 #include <msgpack.h>
+#include <pthread.h>
+#include <sodium.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/mem.h"
 #include "core/value_json.h"
@@ -99,31 +102,28 @@ bool weir_value_check(const unsigned char *data, size_t len)
     return at == len;
 }
 
-/* FNV-1a (http://www.isthe.com/chongo/tech/comp/fnv/), then mixed so that low bits spread too. */
-static uint64_t hash_bytes(uint64_t h, const void *bytes, size_t len)
+static unsigned char secret[crypto_shorthash_KEYBYTES]; /* [const] once made: of this process */
+
+static void make_secret(void)
 {
-    const unsigned char *p = bytes;
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ p[i]) * 0x100000001b3ULL;
-    return h;
+    (void)getrandom(secret, sizeof secret, 0); /* so few bytes it always gives */
 }
 
-static uint64_t hash_seed(void)
+/* SipHash-2-4 (Aumasson and Bernstein, INDOCRYPT 2012) with a secret: nobody can choose keys that share a partition or a place. */
+static uint64_t hash_bytes(const void *bytes, size_t len)
 {
-    return 0xcbf29ce484222325ULL;
-}
-
-static uint64_t hash_finish(uint64_t h)
-{
-    h ^= h >> 33;
-    h *= 0xff51afd7ed558ccdULL;
-    h ^= h >> 33;
+    static pthread_once_t made = PTHREAD_ONCE_INIT;
+    unsigned char out[crypto_shorthash_BYTES];
+    uint64_t h;
+    pthread_once(&made, make_secret);
+    crypto_shorthash(out, bytes, len, secret);
+    memcpy(&h, out, sizeof h);
     return h == 0 ? 1 : h; /* 0 says: no key */
 }
 
 static uint64_t hash_int(int64_t i)
 {
-    return hash_finish(hash_bytes(hash_seed(), &i, sizeof i));
+    return hash_bytes(&i, sizeof i);
 }
 
 /* Numbers that are equal in Lua have one hash, 1.0 and 1 as well as 0.0 and -0.0. */
@@ -131,7 +131,7 @@ static uint64_t hash_float(double d)
 {
     if (d >= -0x1p63 && d < 0x1p63 && (double)(int64_t)d == d)
         return hash_int((int64_t)d);
-    return hash_finish(hash_bytes(hash_seed(), &d, sizeof d));
+    return hash_bytes(&d, sizeof d);
 }
 
 static uint64_t hash_object(const msgpack_object *o)
@@ -146,7 +146,7 @@ static uint64_t hash_object(const msgpack_object *o)
     case MSGPACK_OBJECT_FLOAT64:
         return hash_float(o->via.f64);
     case MSGPACK_OBJECT_STR:
-        return hash_finish(hash_bytes(hash_seed(), o->via.str.ptr, o->via.str.size));
+        return hash_bytes(o->via.str.ptr, o->via.str.size);
     default:
         return 0; /* a table is no key */
     }

@@ -9,7 +9,7 @@
 #include "core/stage.h"
 #include "core/worker.h"
 
-enum { SWEEP_MS = 5 };
+enum { SWEEP_MS = 5, FAIR_TRIES = 16 };
 
 static void on_sweep(uv_timer_t *timer)
 {
@@ -18,22 +18,37 @@ static void on_sweep(uv_timer_t *timer)
     weir_waiter_sweep(w, false);
 }
 
-/* The end of a wait, on the emitter's worker. */
-static void finish(struct weir_waiter *wt, enum weir_verdict verdict)
+static void leave_worker(struct weir_waiter *wt)
 {
     struct weir_worker *w = wt->worker;
-    struct weir_emission *em = wt->emission;
-    struct weir_event *ev = wt->ev;
     weir_list_remove(&wt->worker_node);
     if (weir_list_empty(&w->waits))
         uv_timer_stop(&w->wait_timer);
     weir_free(wt);
+}
+
+/* The end of a wait, on the emitter's worker. */
+static void finish(struct weir_waiter *wt, enum weir_verdict verdict)
+{
+    struct weir_emission *em = wt->emission;
+    struct weir_event *ev = wt->ev;
+    leave_worker(wt);
     weir_emission_branch(em, verdict, ev);
 }
 
 static void on_let_in(struct weir_message *m)
 {
     finish(WEIR_LIST_ENTRY(m, struct weir_waiter, verdict_fell), WEIR_VERDICT_ACCEPTED);
+}
+
+static bool join_line_locked(struct weir_shared_lane *shared, struct weir_waiter *wt)
+{
+    if (shared->fair == NULL)
+        weir_list_append(&shared->waiters, &wt->node);
+    else if (!weir_fair_wait(shared->fair, wt))
+        return false;
+    atomic_fetch_add(&shared->waiting, 1);
+    return true;
 }
 
 int weir_waiter_begin(struct weir_worker *w, struct weir_stage *stage, struct weir_emission *em, struct weir_event *ev)
@@ -46,20 +61,27 @@ int weir_waiter_begin(struct weir_worker *w, struct weir_stage *stage, struct we
     if (weir_list_empty(&w->waits))
         uv_timer_start(&w->wait_timer, on_sweep, SWEEP_MS, SWEEP_MS);
     weir_list_append(&w->waits, &wt->worker_node);
-    weir_ledger_add(&w->seats[stage->index]->ledger.waiting, 1);
     weir_worker_flush(w); /* what this worker emitted before must not arrive after it */
     struct weir_shared_lane *shared = &stage->queue.shared;
     weir_mutex_lock(&shared->mu);
-    weir_list_append(&shared->waiters, &wt->node);
-    atomic_fetch_add(&shared->waiting, 1);
+    bool queued = join_line_locked(shared, wt);
     weir_mutex_unlock(&shared->mu);
+    if (!queued) {
+        leave_worker(wt);
+        return WEIR_E_NOMEM;
+    }
+    weir_ledger_add(&w->seats[stage->index]->ledger.waiting, 1);
     weir_waiter_admit(w, stage); /* there may have been room between the refusal and the entry in the list */
     return WEIR_OK;
 }
 
-static void leave_list_locked(struct weir_shared_lane *shared, struct weir_waiter *wt)
+/* Its event is still its own. */
+static void leave_line_locked(struct weir_shared_lane *shared, struct weir_waiter *wt)
 {
-    weir_list_remove(&wt->node);
+    if (shared->fair == NULL)
+        weir_list_remove(&wt->node);
+    else
+        weir_fair_stop_waiting(shared->fair, wt);
     wt->queued = false;
     atomic_fetch_sub(&shared->waiting, 1);
 }
@@ -83,27 +105,39 @@ static void count_let_in(struct weir_worker *w, struct weir_stage *stage, const 
     weir_ledger_add(&l->queued_bytes, ev->bytes);
 }
 
-/* Lets the first waiter in; its worker may have ended and freed it when this returns. */
+/* Who is let in now, with room for its event; NULL: nobody. When fair, keys take turns; no more are asked than can be while others wait for
+ * the lock: when the queue is empty the first has room. */
+static struct weir_waiter *choose_locked(struct weir_queue *q)
+{
+    struct weir_shared_lane *shared = &q->shared;
+    for (int tries = shared->fair == NULL ? 1 : FAIR_TRIES; tries > 0; tries--) {
+        struct weir_waiter *wt = NULL;
+        if (shared->fair != NULL)
+            wt = weir_fair_next_waiter(shared->fair);
+        else if (!weir_list_empty(&shared->waiters))
+            wt = WEIR_LIST_ENTRY(shared->waiters.next, struct weir_waiter, node);
+        if (wt == NULL)
+            return NULL;
+        if (weir_queue_reserve_locked(q, wt->ev, true) == WEIR_REASON_NONE)
+            return wt;
+    }
+    return NULL;
+}
+
+/* Lets one waiter in; its worker may have ended and freed it when this returns. */
 static bool let_one_in(struct weir_worker *w, struct weir_stage *stage)
 {
     struct weir_shared_lane *shared = &stage->queue.shared;
-    struct weir_waiter *wt = NULL;
     weir_mutex_lock(&shared->mu);
-    if (!weir_list_empty(&shared->waiters)) {
-        struct weir_waiter *first = WEIR_LIST_ENTRY(shared->waiters.next, struct weir_waiter, node);
-        if (weir_queue_reserve(&stage->queue, first->ev->bytes) == WEIR_REASON_NONE)
-            wt = first;
-    }
+    struct weir_waiter *wt = choose_locked(&stage->queue);
     if (wt != NULL) {
         struct weir_event *ev = wt->ev;
+        leave_line_locked(shared, wt);
         wt->ev = NULL;
-        leave_list_locked(shared, wt);
         count_let_in(w, stage, ev);
         ev->enqueued_ns = w->now_ns;
         if (ev->request != NULL)
             ev->request->refused = false;
-        if (shared->partitions != NULL)
-            ev->partition = weir_queue_partition(&stage->queue, ev);
         if (weir_shared_lane_push_locked(shared, ev))
             weir_pool_set_ready_locked(stage->pool, stage, true);
         weir_worker_post(wt->worker, &wt->verdict_fell); /* under the lock: who can't take it back finds it in the inbox */
@@ -128,7 +162,7 @@ static bool take_back(struct weir_waiter *wt, bool always)
     const struct weir_request *request = mine ? wt->ev->request : NULL;
     mine = mine && (always || (request != NULL && request->ops->gone(request)));
     if (mine)
-        leave_list_locked(shared, wt);
+        leave_line_locked(shared, wt);
     weir_mutex_unlock(&shared->mu);
     return mine;
 }

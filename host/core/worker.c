@@ -239,7 +239,7 @@ static void drop_queued(struct weir_worker *w, struct weir_seat *seat)
     struct weir_shared_lane *shared = &stage->queue.shared;
     for (;;) {
         weir_mutex_lock(&shared->mu);
-        struct weir_event *ev = weir_shared_lane_take_oldest_locked(shared);
+        struct weir_event *ev = weir_shared_lane_take_oldest_locked(shared, NULL);
         weir_mutex_unlock(&shared->mu);
         if (ev == NULL)
             return;
@@ -247,7 +247,7 @@ static void drop_queued(struct weir_worker *w, struct weir_seat *seat)
         weir_ledger_add(&seat->ledger.queued_bytes, -(int64_t)ev->bytes);
         weir_ledger_add(&seat->ledger.dropped, 1);
         weir_ledger_add(&seat->ledger.reasons[WEIR_REASON_SHUTDOWN], 1);
-        weir_queue_release(w, stage, ev->bytes);
+        weir_queue_release(w, stage, ev);
         if (ev->request != NULL)
             ev->request->ops->end(ev->request, w, WEIR_REQUEST_DROPPED);
         ev->request = NULL;

@@ -119,6 +119,13 @@ void weir_feed_fini(struct weir_feed *f)
     weir_timer_unset(f->seat->worker, &f->held);
     weir_event_free(f->seat->worker, f->ev);
     f->ev = NULL;
+    weir_feed_set_key(f, WEIR_VALUE_NOTHING);
+}
+
+void weir_feed_set_key(struct weir_feed *f, struct weir_value key)
+{
+    weir_value_unref(f->key);
+    f->key = key;
 }
 
 int weir_feed_send(struct weir_feed *f, struct weir_value value, enum weir_verdict *ret)
@@ -132,6 +139,8 @@ int weir_feed_send(struct weir_feed *f, struct weir_value value, enum weir_verdi
     uint64_t now = weir_worker_now(w), deadline = f->seat->stage->deadline_ns;
     ev->value = value;
     ev->source = f->source;
+    if (f->key.kind != WEIR_VALUE_NIL)
+        weir_event_set_key(ev, weir_value_ref(f->key));
     if (f->has_class)
         ev->class_index = f->class_index;
     ev->arrival_ns = now;

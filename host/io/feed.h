@@ -28,6 +28,7 @@ struct weir_feed {
     struct weir_seat *seat;
     struct weir_port *port;
     uint64_t source; /* of its events: what order_by: source and weir.meta().source see; the owner may set it */
+    struct weir_value key; /* of its events; nil: none. private: weir_feed_set_key */
     bool has_class;      /* the owner may set it: its events are of this class, else of the application's default one */
     uint8_t class_index;
     void *arg;       /* the owner's */
@@ -44,6 +45,8 @@ struct weir_feed {
 void weir_feed_init(struct weir_feed *f, struct weir_seat *seat, struct weir_port *port, void (*resume)(struct weir_feed *f));
 /* Frees what was to be sent again: the source ends, and its worker's waits have ended. Again: nothing. */
 void weir_feed_fini(struct weir_feed *f);
+/* Takes the reference `key`: that of events from now on. */
+void weir_feed_set_key(struct weir_feed *f, struct weir_value key);
 /* Sends one event with `value`, whose reference it takes, whatever comes of it. WEIR_OK: it is gone, and `*ret` is the verdict (a refused one
  * is counted by the stage that refused it); PENDING: it waits, produce nothing until `resume`. WEIR_E_NOMEM: there was no memory for it,
  * and nothing was counted. */

@@ -24,6 +24,7 @@ enum { WHY_MAX = 1024 };
 void weir_http_front_check_options(const struct weir_conf *options, struct weir_problems *problems)
 {
     weir_class_check_options(options, problems);
+    weir_key_check_options(options, problems);
     weir_http_page_check_options(options, problems);
 }
 
@@ -44,7 +45,7 @@ static int load(const struct weir_stage *stage, const struct weir_conf *options,
 int weir_http_rules_open(struct weir_stage *stage, const struct weir_conf *options,
                          struct weir_http_rules *ret, struct weir_err *reterr)
 {
-    struct weir_http_rules k = {.stage = stage};
+    struct weir_http_rules k = {.stage = stage, .key = weir_key_rule_read(options)};
     struct weir_err why;
     int rc = weir_class_rule_open(options, &k.class, &why);
     if (rc == WEIR_OK)
@@ -185,6 +186,20 @@ uint8_t weir_http_desk_classify(struct weir_http_desk *d, struct weir_http_reque
     if (class < 0 && d->rules->class != NULL && ex->conn != NULL)
         class = weir_class_rule_of_peer(d->rules->class, peer_of(ex->conn));
     return class >= 0 ? (uint8_t) class : fallback;
+}
+
+/* ---- keys ---- */
+
+struct weir_value weir_http_desk_key(const struct weir_http_desk *d, struct weir_http_request *r)
+{
+    const struct weir_key_rule *k = &d->rules->key;
+    struct weir_http_exchange *ex = weir_http_exchange_of(r);
+    const struct weir_http_text *value = k->header_len > 0 ? weir_http_request_header(r, k->header, k->header_len) : NULL;
+    if (value != NULL) {
+        struct weir_http_text text = weir_http_trim(*value);
+        return weir_key_of_text(text.data, text.len);
+    }
+    return k->client && ex->conn != NULL ? weir_key_of_peer(peer_of(ex->conn)) : WEIR_VALUE_NOTHING;
 }
 
 /* ---- refusing ---- */

@@ -14,6 +14,8 @@
 
 #include "base/err.h"
 #include "core/source_script.h"
+#include "core/value.h"
+#include "io/key_rule.h"
 
 struct weir_class_rule;
 struct weir_conf;
@@ -27,6 +29,7 @@ struct weir_stage;
 struct weir_http_rules {
     struct weir_stage *stage;
     struct weir_class_rule *class;                    /* NULL: header and address don't matter */
+    struct weir_key_rule key;
     struct weir_source_script_maker classify, answer; /* make NULL: there is no such script */
     struct weir_http_page *page;                      /* NULL: the built-in one */
 };
@@ -60,6 +63,8 @@ void weir_http_desk_close(struct weir_http_desk *d);
 bool weir_http_desk_must_wait(const struct weir_http_desk *d);
 /* The class of `r`. Worker thread. */
 uint8_t weir_http_desk_classify(struct weir_http_desk *d, struct weir_http_request *r);
+/* The key of its event, the caller's reference; nil: none. Worker thread. */
+struct weir_value weir_http_desk_key(const struct weir_http_desk *d, struct weir_http_request *r);
 /* Answers `r`, which was refused or dropped; for weir_http_options.on_reject. */
 void weir_http_desk_refuse(struct weir_http_desk *d, struct weir_http_request *r);
 

@@ -11,6 +11,7 @@
 #include "io/http_server.h"
 #include "io/http_source.h"
 #include "io/http_syntax.h"
+#include "io/key_rule.h"
 #include "io/tls.h"
 
 static const char *const body_words[] = {"whole", "stream", NULL};
@@ -91,6 +92,7 @@ static const struct weir_option options_of_http[] = {
      .text = "Server header; empty: none"},
     WEIR_TLS_SERVER_OPTION,
     WEIR_CLASS_HTTP_OPTION,
+    WEIR_KEY_HTTP_OPTION,
     WEIR_HTTP_ON_REJECT_OPTION,
     {.name = "deadline_header",
      .type = WEIR_OPTION_STRING,

@@ -132,6 +132,7 @@ static void admit(struct instance *in, struct weir_http_request *r)
     ev->arrival_ns = r->arrival_ns;
     ev->deadline_ns = r->deadline_ns;
     ev->class_index = r->class_index;
+    weir_event_set_key(ev, weir_http_desk_key(&in->desk, r));
     ev->source = ((uint64_t)w->index + 1) << 48 | ex->number; /* none of weir_feed_next_source's */
     read_trace(r, &ev->trace);
     r->id = ev->id;

@@ -557,14 +557,17 @@ static void init(struct weir_tcp_conn *c, struct weir_tcp_server *server, const 
     weir_tcp_frames_init(c);
 }
 
-struct weir_tcp_conn *weir_tcp_conn_begin(struct weir_tcp_server *server, int fd, const char *remote, int class)
+struct weir_tcp_conn *weir_tcp_conn_begin(struct weir_tcp_server *server, int fd, const char *remote, int class,
+                                          struct weir_value key)
 {
     struct weir_tcp_conn *c = weir_calloc(1, sizeof *c);
     if (c == NULL) {
+        weir_value_unref(key);
         weir_transport_close(&(struct weir_transport){.fd = fd}, true);
         return NULL;
     }
     init(c, server, remote);
+    weir_feed_set_key(&c->intake.feed, key);
     if (class >= 0) {
         c->intake.feed.has_class = true;
         c->intake.feed.class_index = (uint8_t)class;

@@ -14,6 +14,7 @@
 #include "core/worker.h"
 #include "io/framing.h"
 #include "io/intake.h"
+#include "io/key_rule.h"
 
 struct weir_class_rule;
 struct weir_listener;
@@ -38,6 +39,7 @@ struct weir_tcp_shared {
     struct weir_listener *listener;    /* [const] until destroyed */
     struct weir_tls_server *tls;       /* [const] NULL: plain */
     struct weir_class_rule *class;     /* [const] NULL: who connects does not matter */
+    struct weir_key_rule key;          /* [const] of the events of a connection */
     struct weir_tcp_settings settings; /* [const] */
     struct weir_intake_counts counts;
     _Atomic size_t connections; /* [atomic relaxed] */
@@ -65,8 +67,10 @@ static inline void weir_tcp_count(_Atomic uint64_t *counter, uint64_t n)
 
 /* ---- tcp_conn.c ---- */
 
-/* Takes an accepted socket, whose events are of class `class`, -1: of the source's; NULL: no memory, the socket is closed. */
-struct weir_tcp_conn *weir_tcp_conn_begin(struct weir_tcp_server *server, int fd, const char *remote, int class);
+/* Takes an accepted socket, whose events are of class `class`, -1: of the source's, and the reference to their key; NULL: no memory, the socket
+ * is closed. */
+struct weir_tcp_conn *weir_tcp_conn_begin(struct weir_tcp_server *server, int fd, const char *remote, int class,
+                                          struct weir_value key);
 /* Does what is on the server's list `dirty`. */
 void weir_tcp_conn_tidy(struct weir_tcp_server *server);
 /* Looks at what it waits for now; ends it when nothing is left to do: whoever calls this last touches the

@@ -20,6 +20,7 @@
 #include "core/stage.h"
 #include "core/worker.h"
 #include "io/class_rule.h"
+#include "io/key_rule.h"
 #include "io/listener.h"
 #include "io/tcp_conn.h"
 #include "io/tcp_server.h"
@@ -96,6 +97,7 @@ static const struct weir_option options_of_tcp[] = {
      .text = "connections that wait to be accepted"},
     WEIR_TLS_SERVER_OPTION,
     WEIR_CLASS_PEER_OPTION,
+    WEIR_KEY_PEER_OPTION,
 };
 
 static void check(const struct weir_conf *options, struct weir_problems *problems)
@@ -109,6 +111,7 @@ static void check(const struct weir_conf *options, struct weir_problems *problem
         !weir_conf_option_given(greeting, "until"))
         weir_problems_error(problems, weir_conf_mark(greeting), "'greeting' needs 'lines', 'until', or both");
     weir_class_check_options(options, problems);
+    weir_key_check_options(options, problems);
     weir_tls_check_options(options, problems);
 }
 
@@ -161,7 +164,8 @@ static void take_connection(struct weir_tcp_server *s, int fd, const struct sock
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one); /* a unix socket has no such thing */
     describe_peer(from, remote, sizeof remote);
     weir_network_of_peer(from, &peer);
-    if (weir_tcp_conn_begin(s, fd, remote, weir_class_rule_of_peer(k->class, &peer)) == NULL) {
+    struct weir_value key = k->key.client ? weir_key_of_peer(&peer) : WEIR_VALUE_NOTHING;
+    if (weir_tcp_conn_begin(s, fd, remote, weir_class_rule_of_peer(k->class, &peer), key) == NULL) {
         atomic_fetch_sub_explicit(&k->connections, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&k->failed, 1, memory_order_relaxed);
     }
@@ -376,6 +380,7 @@ static int open_all(struct weir_tcp_shared *k, const struct weir_conf *options, 
     int rc = read_settings(options, &k->settings, reterr);
     if (rc == WEIR_OK)
         rc = weir_class_rule_open(options, &k->class, reterr);
+    k->key = weir_key_rule_read(options);
     if (rc == WEIR_OK)
         rc = weir_tls_server_open_options(options, NULL, &k->tls, reterr);
     if (rc == WEIR_OK)

@@ -17,6 +17,7 @@
 #include "core/value.h"
 #include "core/worker.h"
 #include "io/class_rule.h"
+#include "io/key_rule.h"
 #include "io/feed.h"
 #include "io/udp_socket.h"
 
@@ -47,7 +48,14 @@ static const struct weir_option options_of_udp[] = {
      .fallback = "false",
      .text = "the event is {data=, remote=} instead of the bytes alone"},
     WEIR_CLASS_PEER_OPTION,
+    WEIR_KEY_PEER_OPTION,
 };
+
+static void check(const struct weir_conf *options, struct weir_problems *problems)
+{
+    weir_class_check_options(options, problems);
+    weir_key_check_options(options, problems);
+}
 
 const struct weir_app_type weir_udp_source_type = {
     .name = "udp",
@@ -56,7 +64,7 @@ const struct weir_app_type weir_udp_source_type = {
     .text = "makes an event of each datagram",
     .options = options_of_udp,
     .option_count = sizeof options_of_udp / sizeof *options_of_udp,
-    .check = weir_class_check_options,
+    .check = check,
 };
 
 struct maker {
@@ -65,6 +73,7 @@ struct maker {
     size_t max_datagram, buffer;     /* [const] */
     bool with_remote;                /* [const] */
     struct weir_class_rule *class;   /* [const] NULL: who sends does not matter */
+    struct weir_key_rule key;        /* [const] */
     /* [atomic relaxed] counts of all workers */
     _Atomic uint64_t datagrams, bytes, truncated, kernel_drops, refused, no_memory;
 };
@@ -181,7 +190,7 @@ static void note_kernel_drops(struct instance *in, struct msghdr *m)
     }
 }
 
-/* The next event's class, by who sent it. */
+/* The next event's class and key, by who sent it. */
 static void classify(struct instance *in, const struct sockaddr_storage *from)
 {
     const struct weir_stage *stage = in->maker->stage;
@@ -190,6 +199,8 @@ static void classify(struct instance *in, const struct sockaddr_storage *from)
     int class = weir_class_rule_of_peer(in->maker->class, &peer);
     in->feed.has_class = class >= 0 || stage->has_class;
     in->feed.class_index = class >= 0 ? (uint8_t)class : stage->class_index;
+    if (in->maker->key.client)
+        weir_feed_set_key(&in->feed, weir_key_of_peer(&peer));
 }
 
 /* Sends on what was received. false: the stage behind says wait. */
@@ -211,7 +222,7 @@ static bool send_on(struct instance *in)
             count(&k->no_memory, 1);
             continue;
         }
-        if (k->class != NULL)
+        if (k->class != NULL || k->key.client)
             classify(in, &b->from[i]);
         if (weir_feed_send(&in->feed, value, &verdict) < 0)
             count(&k->no_memory, 1);
@@ -416,6 +427,7 @@ int weir_udp_source_open(struct weir_stage *stage, const struct weir_conf *optio
     k->max_datagram = weir_conf_option_size(options, "max_datagram");
     k->buffer = weir_conf_option_size(options, "buffer");
     k->with_remote = weir_conf_option_bool(options, "with_remote");
+    k->key = weir_key_rule_read(options);
     int rc = weir_class_rule_open(options, &k->class, &why);
     if (rc == WEIR_OK)
         rc = weir_udp_address_open(weir_conf_option_string(options, "listen"), &k->address, &why);

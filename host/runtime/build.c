@@ -19,13 +19,20 @@ static struct weir_overflow_policy convert_overflow(struct weir_graph *g, const 
     return p;
 }
 
-static enum weir_order_by convert_order_by(const char *order_by)
+static enum weir_queue_by convert_by(const char *by)
 {
-    if (order_by == NULL || strcmp(order_by, "none") == 0)
-        return WEIR_ORDER_BY_NONE;
-    if (strcmp(order_by, "key") == 0)
-        return WEIR_ORDER_BY_KEY;
-    return strcmp(order_by, "source") == 0 ? WEIR_ORDER_BY_SOURCE : WEIR_ORDER_BY_FIELD;
+    if (by == NULL || strcmp(by, "none") == 0)
+        return WEIR_BY_NONE;
+    if (strcmp(by, "key") == 0)
+        return WEIR_BY_KEY;
+    return strcmp(by, "source") == 0 ? WEIR_BY_SOURCE : WEIR_BY_FIELD;
+}
+
+/* Only one of the two is given. */
+static struct weir_queue_keys convert_keys(const struct weir_app_stage *from)
+{
+    const char *by = from->fair_by != NULL ? from->fair_by : from->order_by;
+    return (struct weir_queue_keys){.by = convert_by(by), .field = by, .fair = from->fair_by != NULL};
 }
 
 static enum weir_stage_kind convert_kind(enum weir_app_kind kind)
@@ -52,8 +59,7 @@ static void fill_stage(struct weir_graph *g, struct weir_stage *s, const struct 
     s->queue.bytes = from->bytes;
     s->queue.max_age_ns = from->max_age_ns;
     s->queue.order = from->order;
-    s->queue.order_by = convert_order_by(from->order_by);
-    s->queue.order_field = from->order_by;
+    s->queue.keys = convert_keys(from);
 }
 
 static int fill_ports(struct weir_graph *g, struct weir_stage *s, const struct weir_app *app, const struct weir_app_stage *from,

@@ -57,7 +57,7 @@ static inline struct weir_app *bed_options(const struct weir_app_type *type, con
 }
 
 static inline void bed_make_by(struct bed *b, const struct weir_app_type *type, bed_open_fn *open,
-                               const char *options, unsigned concurrency, enum weir_order_by order_by)
+                               const char *options, unsigned concurrency, enum weir_queue_by order_by)
 {
     struct weir_err err;
     b->app = bed_options(type, options);
@@ -68,7 +68,7 @@ static inline void bed_make_by(struct bed *b, const struct weir_app_type *type, 
     end->kind = WEIR_STAGE_SINK;
     end->concurrency = concurrency;
     end->queue.bytes = 64 << 20;
-    end->queue.order_by = order_by;
+    end->queue.keys.by = order_by;
     if (open(end, b->app->stages[1].options, &end->handler, &err) < 0)
         fail_msg("%s", err.text);
     rig_wire_one(b->rig, FEED, "out", END);
@@ -79,7 +79,7 @@ static inline void bed_make_by(struct bed *b, const struct weir_app_type *type, 
 static inline void bed_make(struct bed *b, const struct weir_app_type *type, bed_open_fn *open,
                             const char *options, unsigned concurrency)
 {
-    bed_make_by(b, type, open, options, concurrency, WEIR_ORDER_BY_NONE);
+    bed_make_by(b, type, open, options, concurrency, WEIR_BY_NONE);
 }
 
 static inline void bed_end(struct bed *b)

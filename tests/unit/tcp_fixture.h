@@ -85,7 +85,7 @@ static inline void tcp_open(struct tcp_host *t, const char *options, unsigned wo
     struct weir_stage *behind = rig_stage(t->rig, TCP_BEHIND, "behind", 0, fn, t);
     behind->queue.capacity = 8;
     behind->queue.overflow.policy = WEIR_OVERFLOW_WAIT;
-    behind->queue.order_by = WEIR_ORDER_BY_SOURCE; /* as host/config makes it */
+    behind->queue.keys.by = WEIR_BY_SOURCE; /* as host/config makes it */
     if (weir_tcp_source_open(in, t->app->stages[0].options, &in->source, t->bound, sizeof t->bound, &err) < 0)
         fail_msg("%s", err.text);
     assert_int_equal(sscanf(t->bound, "tcp://127.0.0.1:%d", &t->port), 1);

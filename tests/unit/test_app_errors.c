@@ -232,6 +232,12 @@ static const struct mistake mistakes[] = {
     {STAGE_A "defaults: {pool: x}\n",
      "weir.yaml:6:12: error: unknown key 'pool' in 'defaults' (known: queue, batch, concurrency, "
      "limits, libs)"},
+    {STAGE_A "    queue: {order_by: user, fair_by: key}\n",
+     "weir.yaml:6:38: error: 'fair_by: key' can't be had together with 'order_by: user': keys take turns, or "
+     "keep their order over all workers, not both"},
+    {STAGE_A "    queue: {fair_by: [a]}\n", "weir.yaml:6:22: error: 'fair_by': expected a name, found a list"},
+    {STAGE_A "defaults: {queue: {fair_by: key}}\n",
+     "weir.yaml:6:29: error: 'fair_by' belongs to a stage, not to 'defaults'"},
     {STAGE_A "defaults: {queue: {order_by: user}}\n",
      "weir.yaml:6:30: error: 'order_by' belongs to a stage, not to 'defaults'"},
     /* Outputs */

@@ -246,10 +246,10 @@ static void stages_are_as_configured(void **state)
     assert_int_equal(page->queue.bytes, 16 << 20);
     assert_true(page->queue.max_age_ns == 2 * WEIR_NS_PER_S);
     assert_int_equal(page->queue.overflow.policy, WEIR_OVERFLOW_REJECT);
-    assert_int_equal(page->queue.order_by, WEIR_ORDER_BY_FIELD);
-    assert_string_equal(page->queue.order_field, "user");
+    assert_int_equal(page->queue.keys.by, WEIR_BY_FIELD);
+    assert_string_equal(page->queue.keys.field, "user");
     assert_int_equal(b.g->stages[AUDIT].queue.order, WEIR_ORDER_CLASS);
-    assert_int_equal(b.g->stages[AUDIT].queue.order_by, WEIR_ORDER_BY_NONE);
+    assert_int_equal(b.g->stages[AUDIT].queue.keys.by, WEIR_BY_NONE);
     done(&b);
 }
 
@@ -300,27 +300,28 @@ static void an_edge_has_its_own_overflow_or_its_target_s(void **state)
     done(&b);
 }
 
-static void order_by_is_a_word_or_a_field(void **state)
+static void order_by_and_fair_by_are_a_word_or_a_field(void **state)
 {
     (void)state;
     static const struct {
-        const char *word;
-        enum weir_order_by order_by;
-    } cases[] = {{"none", WEIR_ORDER_BY_NONE},
-                 {"key", WEIR_ORDER_BY_KEY},
-                 {"source", WEIR_ORDER_BY_SOURCE},
-                 {"keys", WEIR_ORDER_BY_FIELD}};
+        const char *key, *word;
+        enum weir_queue_by by;
+    } cases[] = {{"order_by", "none", WEIR_BY_NONE}, {"order_by", "key", WEIR_BY_KEY}, {"order_by", "source", WEIR_BY_SOURCE},
+                 {"order_by", "keys", WEIR_BY_FIELD}, {"fair_by", "none", WEIR_BY_NONE}, {"fair_by", "tenant", WEIR_BY_FIELD}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[256];
         struct built b;
         snprintf(text, sizeof text,
-                 "weir: 1\nstages:\n  web: {source: http, listen: ':80', to: a}\n"
-                 "  a: {handler: a.lua, queue: {order_by: %s}}\n",
-                 cases[i].word);
+                 "weir: 1\nstages:\n  web: {source: http, listen: ':80', to: a}\n  a: {handler: a.lua, queue: {%s: %s}}\n",
+                 cases[i].key, cases[i].word);
         build_good(&b, text, 1);
-        assert_int_equal(b.g->stages[1].queue.order_by, cases[i].order_by);
-        if (cases[i].order_by == WEIR_ORDER_BY_FIELD)
-            assert_string_equal(b.g->stages[1].queue.order_field, cases[i].word);
+        const struct weir_queue *q = &b.g->stages[1].queue;
+        bool keyed = cases[i].by != WEIR_BY_NONE, fair = keyed && strcmp(cases[i].key, "fair_by") == 0;
+        assert_int_equal(q->keys.by, cases[i].by);
+        if (cases[i].by == WEIR_BY_FIELD)
+            assert_string_equal(q->keys.field, cases[i].word);
+        assert_int_equal(q->shared.fair != NULL, fair);
+        assert_int_equal(q->shared.partitions != NULL, keyed && !fair);
         done(&b);
     }
 }
@@ -577,7 +578,7 @@ int main(void)
         TEST(stages_are_as_configured),
         TEST(ports_lead_where_they_should),
         TEST(an_edge_has_its_own_overflow_or_its_target_s),
-        TEST(order_by_is_a_word_or_a_field),
+        TEST(order_by_and_fair_by_are_a_word_or_a_field),
         TEST(every_problem_with_scripts_is_told),
         TEST(one_problem_is_one_and_keeps_its_code),
         TEST(problems_are_told_to_who_wants_no_summary),

@@ -18,7 +18,7 @@ static void a_child_inherits_what_belongs_to_the_line_of_work(void **state)
     ev->deadline_ns = 77;
     ev->source = 5;
     ev->class_index = 2;
-    ev->key = 9;
+    weir_event_set_key(ev, (struct weir_value){.kind = WEIR_VALUE_INT, .integer = 9});
     ev->trace.trace_id[3] = 4;
     ev->trace.flags = 1;
     rig_advance(w, 1000);
@@ -28,7 +28,9 @@ static void a_child_inherits_what_belongs_to_the_line_of_work(void **state)
     assert_int_equal(child->source, 5);
     assert_int_equal(child->class_index, 2);
     assert_memory_equal(&child->trace, &ev->trace, sizeof ev->trace);
-    assert_int_equal(child->key, 0); /* given by emit, not inherited */
+    assert_int_equal(child->key, ev->key);
+    assert_int_equal(child->key_value.integer, 9);
+    assert_true(child->key != 0);
     assert_true(child->id != ev->id);
     assert_int_equal(child->value.kind, WEIR_VALUE_NIL);
     struct weir_event *orphan = weir_event_create_from(w, NULL);

@@ -89,7 +89,7 @@ static void in_an_ordered_queue_nobody_waits_for_a_batch_that_can_not_grow(void 
     char options[100];
     unlink(path);
     snprintf(options, sizeof options, "path: '%s', flush_after: 1h", path);
-    bed_make_by(&b, &weir_file_sink_type, weir_file_sink_open, options, 100, WEIR_ORDER_BY_SOURCE);
+    bed_make_by(&b, &weir_file_sink_type, weir_file_sink_open, options, 100, WEIR_BY_SOURCE);
     for (int i = 0; i < 20; i++)
         rig_emit_value(b.w, FEED, i);
     bed_until(&b, bed_handled, &(int){20}); /* by a clock that stands still */

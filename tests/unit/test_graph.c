@@ -86,7 +86,7 @@ static int build(struct weir_graph **ret)
     for (size_t i = 0; i < 2; i++) {
         g->stages[i].name = i == 0 ? "a" : "b";
         g->stages[i].pool = &g->pools[0];
-        g->stages[i].queue.order_by = WEIR_ORDER_BY_KEY;
+        g->stages[i].queue.keys.by = WEIR_BY_KEY;
     }
     for (size_t i = 0; i < 2 && rc == WEIR_OK; i++) {
         struct weir_port *p = weir_graph_add_port(&g->stages[0], i == 0 ? "x" : "y", 1);
@@ -146,7 +146,7 @@ static void what_is_in_flight_counts_from_acceptance_to_end(void **state)
     struct rig *r = rig_create(2, 1);
     rig_pool(r, 0, "main", 2, false);
     rig_stage(r, 0, "feed", 0, rig_handled, NULL);
-    rig_stage(r, 1, "work", 0, rig_handled, NULL)->queue.order_by = WEIR_ORDER_BY_KEY;
+    rig_stage(r, 1, "work", 0, rig_handled, NULL)->queue.keys.by = WEIR_BY_KEY;
     rig_wire_one(r, 0, "out", 1);
     rig_finish(r);
     struct weir_worker *w = rig_worker(r, 0), *other = rig_worker(r, 0);

@@ -86,9 +86,25 @@ static void with_classes_the_lowest_gives_its_oldest(void **state)
     assert_null(weir_lane_take_oldest(&lane));
 }
 
+static void the_newest_of_the_lowest_class_gives_way_to_higher_ones(void **state)
+{
+    (void)state;
+    fill(WEIR_ORDER_CLASS);
+    assert_int_equal(weir_lane_take_below(&lane, 0)->id, 5);
+    assert_int_equal(weir_lane_take_below(&lane, 1)->id, 2);
+    assert_null(weir_lane_take_below(&lane, 1));
+    assert_int_equal(weir_lane_take_below(&lane, 0)->id, 3);
+    assert_int_equal(weir_lane_take_below(&lane, 0)->id, 0);
+    assert_null(weir_lane_take_below(&lane, 0));
+    assert_int_equal(lane.count, 2);
+    fill(WEIR_ORDER_FIFO);
+    assert_null(weir_lane_take_below(&lane, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(the_newest_of_the_lowest_class_gives_way_to_higher_ones),
         TEST(fifo_takes_the_oldest_first),      TEST(lifo_takes_the_newest_first),
         TEST(adaptive_does_what_it_is_told),    TEST(class_takes_the_highest_first_and_oldest_inside_it),
         TEST(the_oldest_is_what_waits_longest), TEST(with_classes_the_lowest_gives_its_oldest),

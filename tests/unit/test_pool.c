@@ -346,7 +346,7 @@ static void order_holds_over_two_stages_with_many_workers(void **state)
     rig_source(r, FEED, "feed", 0, &feed);
     struct weir_queue *first = &rig_stage(r, WORK, "first", 1, ordered_first, NULL)->queue;
     struct weir_queue *second = &rig_stage(r, NEXT, "second", 2, ordered_second, NULL)->queue;
-    first->order_by = second->order_by = WEIR_ORDER_BY_KEY;
+    first->keys.by = second->keys.by = WEIR_BY_KEY;
     second->capacity = 100000;
     second->bytes = WEIR_QUEUE_BYTES_MAX;
     rig_wire_one(r, FEED, "out", WORK);

@@ -12,7 +12,7 @@ static struct rig *rig;
 static struct weir_worker *w;
 static struct weir_queue *q;
 
-static void open_rig(size_t capacity, size_t bytes, enum weir_order order, enum weir_order_by order_by,
+static void open_rig(size_t capacity, size_t bytes, enum weir_order order, enum weir_queue_by order_by,
                      bool blocking)
 {
     rig = rig_create(2, 2);
@@ -24,7 +24,7 @@ static void open_rig(size_t capacity, size_t bytes, enum weir_order order, enum 
     q->capacity = capacity;
     q->bytes = bytes;
     q->order = order;
-    q->order_by = order_by;
+    q->keys.by = order_by;
     rig_wire_one(rig, FEED, "out", WORK);
     rig_finish(rig);
     w = rig_worker(rig, 0);
@@ -49,7 +49,7 @@ static int64_t take_one(void)
 static void events_are_bounded_exactly(void **state)
 {
     (void)state;
-    open_rig(3, 1 << 20, WEIR_ORDER_FIFO, WEIR_ORDER_BY_NONE, false);
+    open_rig(3, 1 << 20, WEIR_ORDER_FIFO, WEIR_BY_NONE, false);
     for (int i = 0; i < 3; i++)
         assert_int_equal(rig_emit_value(w, FEED, i), WEIR_VERDICT_ACCEPTED);
     assert_int_equal(rig_emit_value(w, FEED, 3), WEIR_VERDICT_FULL);
@@ -71,7 +71,7 @@ static void bytes_are_bounded_exactly(void **state)
 {
     (void)state;
     size_t each = sizeof(struct weir_event) + 1000;
-    open_rig(1000, 3 * each, WEIR_ORDER_FIFO, WEIR_ORDER_BY_NONE, false);
+    open_rig(1000, 3 * each, WEIR_ORDER_FIFO, WEIR_BY_NONE, false);
     for (int i = 0; i < 2; i++)
         assert_int_equal(rig_emit(w, FEED, rig_event_sized(w, 1000)), WEIR_VERDICT_ACCEPTED);
     assert_int_equal(rig_emit(w, FEED, rig_event_sized(w, 1001)), WEIR_VERDICT_FULL); /* one byte too many */
@@ -89,7 +89,7 @@ static void bytes_are_bounded_exactly(void **state)
 static void a_request_counts_with_its_size(void **state)
 {
     (void)state;
-    open_rig(10, sizeof(struct weir_event) + 99, WEIR_ORDER_FIFO, WEIR_ORDER_BY_NONE, false);
+    open_rig(10, sizeof(struct weir_event) + 99, WEIR_ORDER_FIFO, WEIR_BY_NONE, false);
     struct rig_request request;
     rig_request_init(&request); /* 100 bytes */
     struct weir_event *ev = rig_event(w, 1);
@@ -114,7 +114,7 @@ static void the_order_holds_in_own_and_shared_lane(void **state)
     };
     for (size_t row = 0; row < 4; row++) {
         for (int through_shared = 0; through_shared < 2; through_shared++) {
-            open_rig(100, 1 << 20, rows[row].order, WEIR_ORDER_BY_NONE, false);
+            open_rig(100, 1 << 20, rows[row].order, WEIR_BY_NONE, false);
             if (through_shared) { /* others live, and no more than nothing fits into this one's slice */
                 atomic_store(&rig->g->pools[0].live, 2);
                 w->seats[WORK]->share = 0;
@@ -138,7 +138,7 @@ static void the_order_holds_in_own_and_shared_lane(void **state)
 static void adaptive_turns_to_the_newest_when_half_full(void **state)
 {
     (void)state;
-    open_rig(8, 1 << 20, WEIR_ORDER_ADAPTIVE, WEIR_ORDER_BY_NONE, false);
+    open_rig(8, 1 << 20, WEIR_ORDER_ADAPTIVE, WEIR_BY_NONE, false);
     for (int i = 0; i < 6; i++)
         rig_emit_value(w, FEED, i);
     static const int64_t expected[6] = {5, 4, 3, 0, 1, 2}; /* 6, 5, 4 wait of 8; then 3, 2, 1 */
@@ -150,7 +150,7 @@ static void adaptive_turns_to_the_newest_when_half_full(void **state)
 static void what_does_not_fit_a_slice_spills_to_the_shared_lane(void **state)
 {
     (void)state;
-    open_rig(100, 1 << 20, WEIR_ORDER_FIFO, WEIR_ORDER_BY_NONE, false);
+    open_rig(100, 1 << 20, WEIR_ORDER_FIFO, WEIR_BY_NONE, false);
     atomic_store(&rig->g->pools[0].live, 2);
     w->seats[WORK]->share = 3;
     for (int i = 0; i < 5; i++)
@@ -175,7 +175,7 @@ static void what_does_not_fit_a_slice_spills_to_the_shared_lane(void **state)
 static void both_lanes_get_their_turns(void **state)
 {
     (void)state;
-    open_rig(100, 1 << 20, WEIR_ORDER_FIFO, WEIR_ORDER_BY_NONE, false);
+    open_rig(100, 1 << 20, WEIR_ORDER_FIFO, WEIR_BY_NONE, false);
     atomic_store(&rig->g->pools[0].live, 2);
     w->seats[WORK]->share = 4;
     for (int i = 0; i < 8; i++)
@@ -192,7 +192,7 @@ static void both_lanes_get_their_turns(void **state)
 static void blocking_pools_have_the_shared_lane_only_and_take_one_at_a_time(void **state)
 {
     (void)state;
-    open_rig(100, 1 << 20, WEIR_ORDER_FIFO, WEIR_ORDER_BY_NONE, true);
+    open_rig(100, 1 << 20, WEIR_ORDER_FIFO, WEIR_BY_NONE, true);
     struct weir_worker *disk = rig_worker(rig, 1);
     atomic_store(&rig->g->pools[1].live, 1);
     for (int i = 0; i < 3; i++)
@@ -208,28 +208,37 @@ static void blocking_pools_have_the_shared_lane_only_and_take_one_at_a_time(void
     close_rig();
 }
 
+static uint32_t place(const struct weir_queue *of, struct weir_event *ev)
+{
+    weir_queue_place(of, ev);
+    return ev->place;
+}
+
 static void partitions_follow_what_order_by_says(void **state)
 {
     (void)state;
-    struct weir_queue by = {.order_by = WEIR_ORDER_BY_KEY};
+    struct weir_queue by = {.keys.by = WEIR_BY_KEY};
     struct weir_event a = {.key = 70, .source = 1}, b = {.key = 6, .source = 2};
-    assert_int_equal(weir_queue_partition(&by, &a), 70 % WEIR_PARTITIONS);
-    assert_int_equal(weir_queue_partition(&by, &b), 6);
-    by.order_by = WEIR_ORDER_BY_SOURCE;
-    assert_int_not_equal(weir_queue_partition(&by, &a), weir_queue_partition(&by, &b));
-    by.order_by = WEIR_ORDER_BY_FIELD;
-    by.order_field = "u";
+    assert_int_equal(place(&by, &a), 70 % WEIR_PARTITIONS);
+    assert_int_equal(place(&by, &b), 6);
+    by.keys.fair = true;
+    assert_int_equal(place(&by, &a), 70);
+    by.keys.fair = false;
+    by.keys.by = WEIR_BY_SOURCE;
+    assert_int_not_equal(place(&by, &a), place(&by, &b));
+    by.keys.by = WEIR_BY_FIELD;
+    by.keys.field = "u";
     a.value = (struct weir_value){.kind = WEIR_VALUE_BYTES, .blob = weir_blob_create(4)};
     memcpy(a.value.blob->data, "\x81\xa1u\x07", 4);
     b.value = (struct weir_value){.kind = WEIR_VALUE_INT, .integer = 7};
-    assert_int_equal(weir_queue_partition(&by, &a), weir_value_hash(b.value, NULL) % WEIR_PARTITIONS);
+    assert_int_equal(place(&by, &a), weir_value_hash(b.value, NULL) % WEIR_PARTITIONS);
     weir_value_unref(a.value);
 }
 
 static void an_ordered_queue_gives_one_call_of_a_key(void **state)
 {
     (void)state;
-    open_rig(100, 1 << 20, WEIR_ORDER_FIFO, WEIR_ORDER_BY_KEY, false);
+    open_rig(100, 1 << 20, WEIR_ORDER_FIFO, WEIR_BY_KEY, false);
     for (int i = 0; i < 3; i++) {
         struct weir_event *ev = rig_event(w, i);
         ev->key = 5;
@@ -249,7 +258,7 @@ static void an_ordered_queue_gives_one_call_of_a_key(void **state)
 static void one_that_expires_lets_its_key_go_on(void **state)
 {
     (void)state;
-    open_rig(100, 1 << 20, WEIR_ORDER_FIFO, WEIR_ORDER_BY_KEY, false);
+    open_rig(100, 1 << 20, WEIR_ORDER_FIFO, WEIR_BY_KEY, false);
     for (int i = 0; i < 2; i++) {
         struct weir_event *ev = rig_event(w, i);
         ev->key = 5;

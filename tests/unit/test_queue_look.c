@@ -10,14 +10,14 @@ enum { FEED, WORK };
 static struct rig *rig;
 static struct weir_worker *w;
 
-static void open_rig(enum weir_order order, enum weir_order_by order_by)
+static void open_rig(enum weir_order order, enum weir_queue_by order_by)
 {
     rig = rig_create(2, 1);
     rig_pool(rig, 0, "main", 2, false);
     rig_stage(rig, FEED, "feed", 0, rig_handled, NULL);
     struct weir_stage *s = rig_stage(rig, WORK, "work", 0, rig_handled, NULL);
     s->queue.order = order;
-    s->queue.order_by = order_by;
+    s->queue.keys.by = order_by;
     rig_wire_one(rig, FEED, "out", WORK);
     rig_finish(rig);
     w = rig_worker(rig, 0);
@@ -69,7 +69,7 @@ static void the_longest_waiting_are_shown_in_their_order(void **state)
     (void)state;
     static const enum weir_order orders[] = {WEIR_ORDER_FIFO, WEIR_ORDER_LIFO, WEIR_ORDER_CLASS};
     for (size_t i = 0; i < 3; i++) {
-        open_rig(orders[i], WEIR_ORDER_BY_NONE);
+        open_rig(orders[i], WEIR_BY_NONE);
         fill(9, 4);
         struct weir_look *l = begin(WEIR_LOOK_PEEK, 6, 0);
         assert_false(weir_look_done(l));
@@ -87,7 +87,7 @@ static void the_longest_waiting_are_shown_in_their_order(void **state)
 static void partitions_are_shown_by_age(void **state)
 {
     (void)state;
-    open_rig(WEIR_ORDER_FIFO, WEIR_ORDER_BY_KEY);
+    open_rig(WEIR_ORDER_FIFO, WEIR_BY_KEY);
     fill(100, 100);
     struct weir_look *l = begin(WEIR_LOOK_PEEK, 70, 0);
     const struct weir_looked *seen;
@@ -102,7 +102,7 @@ static void partitions_are_shown_by_age(void **state)
 static void drops_take_the_longest_waiting_and_count_them(void **state)
 {
     (void)state;
-    open_rig(WEIR_ORDER_FIFO, WEIR_ORDER_BY_NONE);
+    open_rig(WEIR_ORDER_FIFO, WEIR_BY_NONE);
     struct rig_request request;
     rig_request_init(&request);
     struct weir_event *first = rig_event(w, -1);
@@ -132,7 +132,7 @@ static void drops_take_the_longest_waiting_and_count_them(void **state)
 static void drops_by_age_leave_the_younger(void **state)
 {
     (void)state;
-    static const enum weir_order_by rows[] = {WEIR_ORDER_BY_NONE, WEIR_ORDER_BY_KEY};
+    static const enum weir_queue_by rows[] = {WEIR_BY_NONE, WEIR_BY_KEY};
     for (size_t i = 0; i < 2; i++) {
         open_rig(WEIR_ORDER_CLASS, rows[i]);
         uint64_t began = w->now_ns;
@@ -152,7 +152,7 @@ static void drops_by_age_leave_the_younger(void **state)
 static void a_long_drop_goes_on_in_slices(void **state)
 {
     (void)state;
-    open_rig(WEIR_ORDER_FIFO, WEIR_ORDER_BY_NONE);
+    open_rig(WEIR_ORDER_FIFO, WEIR_BY_NONE);
     fill(900, 0);
     weir_clock_set_virtual(0); /* slices are of real time */
     struct weir_look *l = begin(WEIR_LOOK_DROP, SIZE_MAX, UINT64_MAX);
@@ -172,7 +172,7 @@ static void a_long_drop_goes_on_in_slices(void **state)
 static void what_expired_is_ended_wherever_it_stands(void **state)
 {
     (void)state;
-    open_rig(WEIR_ORDER_FIFO, WEIR_ORDER_BY_NONE);
+    open_rig(WEIR_ORDER_FIFO, WEIR_BY_NONE);
     weir_stage_pause(&rig->g->stages[WORK]);
     for (int i = 0; i < 10; i++) {
         struct weir_event *ev = rig_event(w, i);
@@ -194,7 +194,7 @@ static void what_expired_is_ended_wherever_it_stands(void **state)
 static void one_that_is_given_up_does_nothing(void **state)
 {
     (void)state;
-    open_rig(WEIR_ORDER_FIFO, WEIR_ORDER_BY_NONE);
+    open_rig(WEIR_ORDER_FIFO, WEIR_BY_NONE);
     fill(5, 0);
     struct weir_look *l = begin(WEIR_LOOK_DROP, SIZE_MAX, UINT64_MAX);
     const char *pool;
@@ -212,7 +212,7 @@ static void one_that_is_given_up_does_nothing(void **state)
 static void ages_are_those_of_all_lanes(void **state)
 {
     (void)state;
-    open_rig(WEIR_ORDER_FIFO, WEIR_ORDER_BY_NONE);
+    open_rig(WEIR_ORDER_FIFO, WEIR_BY_NONE);
     uint64_t began = w->now_ns;
     struct weir_look *l = begin(WEIR_LOOK_AGES, 0, 0);
     deliver(l);
@@ -229,7 +229,7 @@ static void ages_are_those_of_all_lanes(void **state)
 static void a_paused_stage_keeps_its_events(void **state)
 {
     (void)state;
-    open_rig(WEIR_ORDER_FIFO, WEIR_ORDER_BY_NONE);
+    open_rig(WEIR_ORDER_FIFO, WEIR_BY_NONE);
     struct weir_stage *s = &rig->g->stages[WORK];
     weir_stage_pause(s);
     assert_true(weir_stage_is_paused(s));
@@ -245,7 +245,7 @@ static void no_memory_asks_nobody(void **state)
     NEEDS_INJECTION();
     static const enum weir_look_verb verbs[] = {WEIR_LOOK_AGES, WEIR_LOOK_PEEK, WEIR_LOOK_DROP};
     for (size_t i = 0; i < 3; i++) {
-        open_rig(WEIR_ORDER_FIFO, WEIR_ORDER_BY_NONE);
+        open_rig(WEIR_ORDER_FIFO, WEIR_BY_NONE);
         int rc = WEIR_E_NOMEM;
         struct weir_look *l = NULL;
         for (long n = 0; rc != WEIR_OK; n++) {

@@ -8,7 +8,7 @@ static struct weir_event events[8];
 static int open_ordered(void **state)
 {
     (void)state;
-    return weir_shared_lane_init(&lane, WEIR_ORDER_FIFO, true, NULL);
+    return weir_shared_lane_init(&lane, WEIR_ORDER_FIFO, true, 0, NULL);
 }
 
 static int close_lane(void **state)
@@ -21,7 +21,7 @@ static int close_lane(void **state)
  */
 static bool push(size_t i, uint8_t partition)
 {
-    events[i] = (struct weir_event){.id = i, .partition = partition, .enqueued_ns = i};
+    events[i] = (struct weir_event){.id = i, .place = partition, .enqueued_ns = i};
     weir_mutex_lock(&lane.mu);
     bool takeable = weir_shared_lane_push_locked(&lane, &events[i]);
     weir_mutex_unlock(&lane.mu);
@@ -55,7 +55,7 @@ static void without_order_it_is_a_lane(void **state)
 {
     (void)state;
     weir_shared_lane_fini(&lane);
-    assert_int_equal(weir_shared_lane_init(&lane, WEIR_ORDER_LIFO, false, NULL), WEIR_OK);
+    assert_int_equal(weir_shared_lane_init(&lane, WEIR_ORDER_LIFO, false, 0, NULL), WEIR_OK);
     assert_true(push(1, 0));
     assert_true(push(2, 0));
     assert_true(push(3, 0));
@@ -63,7 +63,7 @@ static void without_order_it_is_a_lane(void **state)
     assert_true(left);
     assert_int_equal(take(2, false), 91);
     assert_false(left);
-    assert_null(weir_shared_lane_take_oldest_locked(&lane));
+    assert_null(weir_shared_lane_take_oldest_locked(&lane, NULL));
 }
 
 static void a_partition_gives_one_event_until_its_call_ends(void **state)
@@ -150,12 +150,12 @@ static void the_oldest_of_all_partitions_can_be_dropped(void **state)
     push(3, 9);
     assert_int_equal(take(1, false), 91); /* 9 is busy now */
     weir_mutex_lock(&lane.mu);
-    assert_int_equal(weir_shared_lane_take_oldest_locked(&lane)->id, 2);
+    assert_int_equal(weir_shared_lane_take_oldest_locked(&lane, NULL)->id, 2);
     weir_mutex_unlock(&lane.mu);
     assert_int_equal(take(8, false), 9); /* 3 is empty, 9 is busy */
     weir_mutex_lock(&lane.mu);
-    assert_int_equal(weir_shared_lane_take_oldest_locked(&lane)->id, 3);
-    assert_null(weir_shared_lane_take_oldest_locked(&lane));
+    assert_int_equal(weir_shared_lane_take_oldest_locked(&lane, NULL)->id, 3);
+    assert_null(weir_shared_lane_take_oldest_locked(&lane, NULL));
     weir_mutex_unlock(&lane.mu);
     assert_false(release(9));
     assert_true(push(4, 3));
@@ -170,7 +170,7 @@ static void making_one_survives_any_failed_allocation(void **state)
     int rc = WEIR_E_NOMEM;
     for (long n = 0; rc != WEIR_OK; n++) {
         weir_mem_fail_after(n);
-        rc = weir_shared_lane_init(&lane, WEIR_ORDER_FIFO, true, NULL);
+        rc = weir_shared_lane_init(&lane, WEIR_ORDER_FIFO, true, 0, NULL);
         weir_mem_fail_after(-1);
         assert_true(rc == WEIR_OK || (rc == WEIR_E_NOMEM && weir_mem_live() == 0));
     }

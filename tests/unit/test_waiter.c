@@ -142,7 +142,7 @@ static void a_new_event_does_not_pass_the_waiting(void **state)
 static void a_let_in_event_does_not_pass_those_on_their_way(void **state)
 {
     (void)state;
-    rig->g->stages[WORK].queue.order_by = WEIR_ORDER_BY_KEY;
+    rig->g->stages[WORK].queue.keys.by = WEIR_BY_KEY;
     finish();
     struct weir_worker *other = rig_worker(rig, 0);
     rig_emit_value(w, FEED, 0);

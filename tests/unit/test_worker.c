@@ -441,7 +441,7 @@ static void cancelling_ends_calls_queues_and_waits(void **state)
         struct weir_stage *full = rig_stage(r, CUT_FULL, "full", 1, hold, NULL);
         full->concurrency = 1;
         full->queue.capacity = 2;
-        full->queue.order_by = WEIR_ORDER_BY_KEY; /* one key: one call at a time, on whichever worker */
+        full->queue.keys.by = WEIR_BY_KEY; /* one key: one call at a time, on whichever worker */
         full->queue.overflow.policy = WEIR_OVERFLOW_WAIT;
         rig_wire_one(r, CUT_FEED, "out", CUT_HELD);
         rig_wire_one(r, CUT_HELD, "out", CUT_FULL);
