@@ -120,22 +120,23 @@ end
 
     it("is not all that a pool may have, when more workers do less", function()
         host = support.start {["weir.yaml"] = locked:format "true", ["work.lua"] = spinning}
-        socket.sleep(5)
-        local found = rate(4)
-        local settled = stats().pools.slow.threads
-        weir "freeze pools.slow.threads"
-        weir "set pools.slow.threads 12"
-        socket.sleep(0.5)
-        local all = rate(2)
-        weir "set pools.slow.threads 1" -- or it would take long to stop
-        assert.is_true(settled <= 8, settled .. " workers")
-        assert.is_true(found >= 1.5 * all, ("%g a second, %g with all"):format(found, all))
-        local rules = {}
-        for _, e in ipairs(events()) do
-            rules[e.rule or e.kind] = true
+        local sizes, rules = {}, {}
+        local function look()
+            sizes[#sizes + 1] = stats().pools.slow.threads
+            for _, e in ipairs(events()) do
+                rules[e.rule or e.kind] = true
+            end
+            return rules["queue over threshold: tries more"] and (rules["thrashing: back"] or rules["more did no more: back"])
         end
-        assert.is_truthy(rules["queue over threshold: tries more"])
-        assert.is_truthy(rules["thrashing: back"] or rules["more did no more: back"])
+        support.wait(30, "a try, and a step back", look)
+        for _ = 1, 20 do
+            socket.sleep(0.2)
+            look()
+        end
+        weir "set pools.slow.threads 1" -- or it would take long to stop
+        table.sort(sizes)
+        local usual = sizes[#sizes // 2 + 1]
+        assert.is_true(usual <= 8, usual .. " workers most of the time, of 12")
     end)
 
     it("is all that a pool may have, when nobody looks what came of it", function()

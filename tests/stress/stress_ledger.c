@@ -281,7 +281,7 @@ static struct rig *build(void)
     s = rig_stage(r, ORDERED, "ordered", POOL_SIDE, one_of_its_key, NULL);
     s->queue.capacity = 20;
     s->queue.overflow.policy = WEIR_OVERFLOW_WAIT;
-    s->queue.order_by = WEIR_ORDER_BY_KEY;
+    s->queue.keys.by = WEIR_BY_KEY;
     s->wall_ns = 30 * WEIR_NS_PER_MS;
     s->concurrency = 5;
 
@@ -302,7 +302,7 @@ static struct rig *build(void)
     s = rig_stage(r, SINK, "sink", POOL_DISK, blocks, NULL);
     s->queue.capacity = 60;
     s->queue.overflow.policy = WEIR_OVERFLOW_DROP_OLDEST;
-    s->queue.order_by = WEIR_ORDER_BY_SOURCE;
+    s->queue.keys.by = WEIR_BY_SOURCE;
 
     make_gates(r);
     rig_wire_one(r, BURST, "out", SPLIT);

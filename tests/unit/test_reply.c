@@ -88,15 +88,14 @@ static void run_pools(bool cut_short)
     rig_pool(rig, 0, "main", 2, false);
     rig_pool(rig, 1, "other", 2, false);
     rig_source(rig, FEED, "feed", 0, &feed);
-    rig_stage(rig, CALL, "call", 0, call_next, NULL)->queue.capacity = 100000;
+    rig_stage(rig, CALL, "call", 0, call_next, NULL)->queue.capacity = 100;
     rig_stage(rig, ANSWER, "answer", 1, answer_some, NULL)->queue.capacity = 1000;
     rig_wire_one(rig, FEED, "out", CALL);
     rig_wire_one(rig, CALL, "out", ANSWER);
     rig_finish(rig);
     rig_start(rig);
     if (!cut_short) {
-        rig_feed_wait(rig, &feed, 2);
-        total -= atomic_load(&feed.refused);
+        rig_feed_wait(rig, &feed, 2); /* what a full queue refused it made again */
         rig_wait(rig, all_told, &total);
         assert_true(atomic_load(&seen.answered) > 0);
         rig_drain(rig);
