@@ -6,6 +6,7 @@
 #include "core/graph.h"
 #include "core/on_error.h"
 #include "core/pool.h"
+#include "core/relief.h"
 #include "core/stage.h"
 #include "core/tap.h"
 #include "core/worker.h"
@@ -185,6 +186,7 @@ bool weir_seat_begin(struct weir_seat *seat, struct weir_event *ev)
         return false;
     }
     ev->started_ns = w->now_ns;
+    seat->begun++;
     seat->running++;
     weir_ledger_add(&l->running, 1);
     weir_hist_record(&l->wait_ns, waited);
@@ -261,4 +263,53 @@ void weir_seat_end(struct weir_seat *seat, struct weir_event *ev, enum weir_reas
         end_request(seat, ev, why_unanswered(ev, reason, now));
     weir_event_free(w, ev);
     weir_worker_flush_due(w);
+}
+
+/* ---- a turn ---- */
+
+void weir_seat_publish_memory(struct weir_seat *seat)
+{
+    const struct weir_handler *h = seat->handler;
+    atomic_store_explicit(&seat->handler_bytes, (int64_t)h->ops->memory(h), memory_order_relaxed);
+}
+
+/* How many events its handler gets in one go: sockets are to wait for no more than WEIR_POLL_AFTER_NS and one call. */
+static size_t turn_share(const struct weir_seat *seat, size_t max)
+{
+    double fit = WEIR_POLL_AFTER_NS / (seat->mean_service_ns + 1.0);
+    if (seat->stage->takes_batches || seat->stage->pool->blocking || fit >= (double)max)
+        return max;
+    return fit < 1.0 ? 1 : (size_t)fit;
+}
+
+/* Hands up to `max` events to the handler, and more of them when none was begun: what expired or was shed costs little, and is not to take as many
+ * turns as calls would. */
+static bool handle_some(struct weir_seat *seat, size_t max)
+{
+    struct weir_worker *w = seat->worker;
+    struct weir_handler *h = seat->handler;
+    uint64_t began = w->now_ns, before = w->worked_ns, calls = seat->begun;
+    size_t n = weir_queue_take(seat, w->batch, max);
+    if (n == 0)
+        return false;
+    do
+        h->ops->handle(h, w->batch, n);
+    while (seat->begun == calls && !seat->held && weir_worker_now(w) - began < WEIR_POLL_AFTER_NS && (n = weir_queue_take(seat, w->batch, max)) > 0);
+    weir_seat_worked(seat, began, before);
+    return true;
+}
+
+bool weir_seat_run(struct weir_seat *seat)
+{
+    struct weir_worker *w = seat->worker;
+    size_t room = seat->stage->concurrency - seat->running;
+    size_t batch = weir_relief_batch(w->graph, atomic_load_explicit(&seat->stage->batch, memory_order_relaxed));
+    size_t max = batch < room ? batch : room;
+    if (!handle_some(seat, turn_share(seat, max)))
+        return false;
+    weir_seat_publish_memory(seat);
+    bool suspended = seat->running >= seat->stage->concurrency; /* by calls that outlived the batch: it may take long */
+    if (suspended && atomic_load_explicit(&w->pool->live, memory_order_relaxed) > 1)
+        weir_seat_spill(seat);
+    return true;
 }

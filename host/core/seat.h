@@ -29,6 +29,7 @@ struct weir_seat {
     size_t outbound_count;        /* [owner: worker] */
     struct weir_list outbound_node; /* [owner: worker] of the worker's list of seats with outbound events */
     size_t running;             /* [owner: worker] calls begun and not ended */
+    uint64_t begun;             /* [owner: worker] calls in all */
     bool held;                  /* [owner: worker] the handler takes nothing now (weir_seat_hold) */
     _Atomic bool saturated;     /* [atomic relaxed, one writer] held, or as many run as `concurrency` allows; others look before they wake */
     bool shared_first;          /* [owner: worker] whose turn it is, when both lanes have events */
@@ -75,5 +76,12 @@ void weir_seat_release(struct weir_seat *seat);
 void weir_seat_give_back(struct weir_seat *seat, struct weir_event **evs, size_t n);
 /* Gives what waits in the own lane to the other workers. Worker thread. */
 void weir_seat_spill(struct weir_seat *seat);
+
+enum { WEIR_POLL_AFTER_NS = 200000 }; /* with work in hand: sockets wait no longer than this and one batch */
+
+/* Has the handler begin what of the stage's events is due to this worker in a turn. Returns whether there was any. Worker thread. */
+bool weir_seat_run(struct weir_seat *seat);
+/* Says how much its handler holds. Worker thread. */
+void weir_seat_publish_memory(struct weir_seat *seat);
 
 #endif

@@ -17,7 +17,6 @@
 #include "core/watchdog.h"
 
 enum {
-    POLL_AFTER_NS = 200000, /* with work in hand: sockets wait no longer than this and one batch */
     READ_CLOCK_ROUNDS = 16,
     FLUSH_AFTER_NS = 20000, /* an accepted event reaches another pool no later than this and one call */
 };
@@ -111,40 +110,6 @@ static bool has_work(const struct weir_worker *w)
     return false;
 }
 
-static void publish_memory(struct weir_seat *seat)
-{
-    const struct weir_handler *h = seat->handler;
-    atomic_store_explicit(&seat->handler_bytes, (int64_t)h->ops->memory(h), memory_order_relaxed);
-}
-
-/* How many events its handler gets in one go: sockets are to wait for no more than POLL_AFTER_NS and one call. */
-static size_t turn_share(const struct weir_seat *seat, size_t max)
-{
-    double fit = POLL_AFTER_NS / (seat->mean_service_ns + 1.0);
-    if (seat->stage->takes_batches || seat->stage->pool->blocking || fit >= (double)max)
-        return max;
-    return fit < 1.0 ? 1 : (size_t)fit;
-}
-
-static bool run_seat(struct weir_worker *w, struct weir_seat *seat)
-{
-    size_t room = seat->stage->concurrency - seat->running;
-    size_t batch = weir_relief_batch(w->graph, atomic_load_explicit(&seat->stage->batch, memory_order_relaxed));
-    size_t max = batch < room ? batch : room;
-    size_t n = weir_queue_take(seat, w->batch, turn_share(seat, max));
-    if (n == 0)
-        return false;
-    struct weir_handler *h = seat->handler;
-    uint64_t began = w->now_ns, before = w->worked_ns;
-    h->ops->handle(h, w->batch, n);
-    weir_seat_worked(seat, began, before);
-    publish_memory(seat);
-    bool suspended = seat->running >= seat->stage->concurrency; /* by calls that outlived the batch: it may take long */
-    if (suspended && atomic_load_explicit(&w->pool->live, memory_order_relaxed) > 1)
-        weir_seat_spill(seat);
-    return true;
-}
-
 static bool run_round(struct weir_worker *w)
 {
     bool ran = false;
@@ -153,7 +118,7 @@ static bool run_round(struct weir_worker *w)
         while (bits != 0) {
             size_t rank = i * 64 + (size_t)__builtin_ctzll(bits);
             bits &= bits - 1;
-            ran |= run_seat(w, w->by_rank[rank]);
+            ran |= weir_seat_run(w->by_rank[rank]);
         }
     }
     return ran;
@@ -162,7 +127,7 @@ static bool run_round(struct weir_worker *w)
 static void run_rounds(struct weir_worker *w)
 {
     uint64_t began = w->now_ns;
-    for (unsigned round = 1; run_round(w) && w->now_ns - began < POLL_AFTER_NS; round++) {
+    for (unsigned round = 1; run_round(w) && w->now_ns - began < WEIR_POLL_AFTER_NS; round++) {
         if (round % READ_CLOCK_ROUNDS == 0)
             weir_worker_now(w); /* the end of a call reads it, but calls may suspend and events expire for long */
         weir_worker_flush_due(w);
@@ -456,7 +421,7 @@ static int make_seat(struct weir_worker *w, struct weir_seat *seat, struct weir_
         return stage->source.make(stage->source.self, seat, &seat->source, reterr);
     int rc = stage->handler.make(stage->handler.self, seat, &seat->handler, reterr);
     if (rc == WEIR_OK)
-        publish_memory(seat);
+        weir_seat_publish_memory(seat);
     return rc;
 }
 
