@@ -9,6 +9,7 @@ local M = {}
 -- Draws `what` (plot.lua) to docs/paper/NAME.svg; in a quick run, which proves nothing, to build/bench.
 local function draw(options, name, what)
     local folder = options.patience > 0 and place.top .. "/docs/paper" or place.out
+    place.shell("mkdir -p " .. place.quote(folder))
     place.write(("%s/%s.svg"):format(folder, name), plot.draw(what))
 end
 

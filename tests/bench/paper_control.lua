@@ -87,7 +87,7 @@ stages:
   up: {source: http, listen: "127.0.0.1:${PORT}", to: none}
   none: {sink: "null"}
   tick: {source: timer, every: 10ms, pool: load, to: swing}
-  swing: {handler: swing.lua, pool: load, to: work, config: {period: %g, most: 40000}}
+  swing: {handler: swing.lua, pool: load, to: work, config: {period: %g, most: 120000}}
   work: {handler: work.lua, queue: {capacity: 16384}, batch: {min: 1, max: 1000, controller: {name: throughput, sample: 100ms, bound: 100ms}}}
 ]]
 local swinging <const> = [[
@@ -143,7 +143,7 @@ local function fig9(options, report, draw)
     report:add("fig9", "batch", "least", least)
     report:add("fig9", "batch", "most", most)
     report:add("fig9", "batch", "lost", sum.offered - sum.handled - sum.queued - sum.running)
-    report:say(("Figure 9: batches between %d and %d while the load swings from 0 to 40 000/s; %d events refused."):format(least, most,
+    report:say(("Figure 9: batches between %d and %d while the load swings from 0 to 120 000/s; %d events refused."):format(least, most,
         sum.offered - sum.handled - sum.queued - sum.running))
     draw("fig9", {title = "Figure 9: batches while the load swings", x = {label = "seconds"}, y = {label = "events handled/s"},
         y2 = {label = "events in a batch, at most"},

@@ -164,6 +164,48 @@ static void a_longer_queue_wants_no_fewer_workers(void **state)
     }
 }
 
+static double chance(uint64_t *x, double most)
+{
+    *x ^= *x << 13;
+    *x ^= *x >> 7;
+    *x ^= *x << 17;
+    return most * (double)(*x >> 11) / 9007199254740992.0;
+}
+
+static double size_after(const struct weir_sample *s, double threads)
+{
+    struct weir_setpoint at;
+    weir_setpoint_init(&at);
+    at.threads = threads;
+    (void)weir_pool_queue_type.step(settings, NULL, s, &at);
+    return at.threads;
+}
+
+/* From anywhere: a longer queue or a longer wait never means fewer workers, nor a worker more that was idle for long more of them. */
+static void what_is_worse_wants_no_fewer_workers_from_any_state(void **state)
+{
+    (void)state;
+    uint64_t x = 0x5eda;
+    size_t grew = 0, shrank = 0;
+    for (int i = 0; i < 20000; i++) {
+        struct weir_sample s = {.elapsed_s = 1, .depth = floor(chance(&x, 150)), .wait_min_s = chance(&x, 1.5), .threads_min = MIN,
+                                .threads_max = MAX, .idle_count = (size_t)chance(&x, 6)};
+        for (size_t k = 0; k < s.idle_count; k++)
+            s.idle_s[k] = chance(&x, 10);
+        double threads = floor(1 + chance(&x, MAX)), before = size_after(&s, threads);
+        struct weir_sample deeper = s, later = s, idler = s;
+        deeper.depth += floor(chance(&x, 150));
+        later.wait_min_s += chance(&x, 2);
+        idler.idle_s[idler.idle_count++] = 9;
+        assert_true(size_after(&deeper, threads) >= before);
+        assert_true(size_after(&later, threads) >= before);
+        assert_true(size_after(&idler, threads) <= before);
+        grew += before > threads;
+        shrank += before < threads;
+    }
+    assert_true(grew > 1000 && shrank > 1000); /* else little was shown */
+}
+
 static const char *decide(struct weir_sample s, double *threads)
 {
     struct weir_setpoint at;
@@ -199,6 +241,7 @@ int main(void)
         cmocka_unit_test(any_sample_keeps_it_in_bounds),
         cmocka_unit_test(what_is_no_number_changes_nothing),
         cmocka_unit_test(a_longer_queue_wants_no_fewer_workers),
+        cmocka_unit_test(what_is_worse_wants_no_fewer_workers_from_any_state),
         cmocka_unit_test(each_rule_has_its_case),
     };
     return cmocka_run_group_tests_name("pool_queue", tests, NULL, NULL);
