@@ -98,20 +98,17 @@ WEIR_L_RAISES static int push_snapshot(lua_State *L, struct weir_stage *stage)
                   {"dropped", l->dropped},
                   {"unsettled", l->unsettled},
                   {"vm_bytes", (int64_t)s.vm_bytes}};
-    const struct {
-        const char *name;
-        const struct weir_hist_sum *of;
-        double quantile;
-    } times[] = {{"wait_p50", &l->wait_ns, 0.5},       {"wait_p90", &l->wait_ns, 0.9},
-                 {"wait_p99", &l->wait_ns, 0.99},      {"service_p50", &l->service_ns, 0.5},
-                 {"service_p90", &l->service_ns, 0.9}, {"service_p99", &l->service_ns, 0.99}};
+    static const char *const waits[WEIR_STAGE_QUANTILES] = {"wait_p50", "wait_p90", "wait_p99"};
+    static const char *const services[WEIR_STAGE_QUANTILES] = {"service_p50", "service_p90", "service_p99"};
     lua_createtable(L, 0, 25);
     lua_pushstring(L, stage->name);
     lua_setfield(L, -2, "stage");
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
         set_integer(L, counts[i].name, counts[i].value);
-    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
-        set_number(L, times[i].name, (double)weir_hist_quantile(times[i].of, times[i].quantile) / 1e9);
+    for (size_t i = 0; i < WEIR_STAGE_QUANTILES; i++) {
+        set_number(L, waits[i], s.wait_s[i]);
+        set_number(L, services[i], s.service_s[i]);
+    }
     set_number(L, "rate", s.rate);
     push_admission(L, stage);
     lua_setfield(L, -2, "admission");

@@ -9,6 +9,7 @@
 #include "admin/looks.h"
 #include "admin/routes.h"
 #include "admin/routes_control.h"
+#include "admin/step_print.h"
 #include "admin/view.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -33,24 +34,6 @@ static void print_number(struct weir_json_out *j, const char *key, double v)
         weir_json_real(j, key, v);
 }
 
-static void print_inputs(struct weir_json_out *j, const struct weir_sample *s)
-{
-    const struct {
-        const char *key;
-        double value;
-    } inputs[] = {
-        {"elapsed_s", s->elapsed_s}, {"depth", s->depth},         {"capacity", s->capacity}, {"running", s->running},
-        {"offered", s->offered},     {"accepted", s->accepted},   {"handled", s->handled},   {"failed", s->failed},
-        {"expired", s->expired},     {"dropped", s->dropped},     {"taken", s->taken},       {"wait_min_s", s->wait_min_s},
-        {"wait_p90_s", s->wait_s},   {"service_s", s->service_s}, {"threads", s->threads},   {"busy", s->busy},
-        {"idle", (double)s->idle_count}, {"batch", s->batch},
-    };
-    weir_json_open(j, "inputs", '{');
-    for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++)
-        print_number(j, inputs[i].key, inputs[i].value);
-    weir_json_close(j, '}');
-}
-
 static void print_entry(struct weir_strbuf *out, const struct weir_journal_entry *e)
 {
     struct weir_json_out j = {.out = out};
@@ -69,7 +52,9 @@ static void print_entry(struct weir_strbuf *out, const struct weir_journal_entry
     if (e->text[0] != '\0')
         weir_json_string(&j, "text", e->text);
     if (e->has_inputs)
-        print_inputs(&j, &e->inputs);
+        weir_step_print_inputs(&j, &e->inputs);
+    if (e->kind == WEIR_JOURNAL_STEP)
+        weir_step_print_setpoints(&j, &e->step);
     weir_json_close(&j, '}');
     weir_strbuf_adds(out, "\n\n");
 }

@@ -58,6 +58,15 @@ void weir_json_real(struct weir_json_out *j, const char *key, double value)
         weir_strbuf_adds(j->out, "null"); /* JSON has no word for it */
 }
 
+void weir_json_number(struct weir_json_out *j, const char *key, double value)
+{
+    start(j, key);
+    if (isfinite(value))
+        weir_strbuf_addf(j->out, "%.17g", value);
+    else
+        weir_strbuf_adds(j->out, "null");
+}
+
 void weir_json_bool(struct weir_json_out *j, const char *key, bool value)
 {
     start(j, key);

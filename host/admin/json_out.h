@@ -21,6 +21,8 @@ void weir_json_string(struct weir_json_out *j, const char *key, const char *valu
 void weir_json_int(struct weir_json_out *j, const char *key, int64_t value);
 void weir_json_uint(struct weir_json_out *j, const char *key, uint64_t value);
 void weir_json_real(struct weir_json_out *j, const char *key, double value);
+/* With all its digits: who reads it gets the same number. */
+void weir_json_number(struct weir_json_out *j, const char *key, double value);
 void weir_json_bool(struct weir_json_out *j, const char *key, bool value);
 /* `text` is JSON already. */
 void weir_json_raw(struct weir_json_out *j, const char *key, const char *text, size_t len);

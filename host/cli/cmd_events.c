@@ -64,7 +64,7 @@ static void draw(struct weir_strbuf *out, const json_t *doc)
     const json_t *inputs = json_object_get(doc, "inputs");
     if (inputs != NULL)
         weir_strbuf_addf(out, " (depth %.0f, waited %.3gs at p90, %.0f idle)", json_number_value(json_object_get(inputs, "depth")),
-                         json_number_value(json_object_get(inputs, "wait_p90_s")), json_number_value(json_object_get(inputs, "idle")));
+                         json_number_value(json_object_get(inputs, "wait_s")), json_number_value(json_object_get(inputs, "idle")));
     if (text_of(doc, "text")[0] != '\0')
         weir_strbuf_addf(out, " - %s", text_of(doc, "text"));
     weir_strbuf_addc(out, '\n');

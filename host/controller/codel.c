@@ -1,7 +1,8 @@
 /* CoDel (Nichols, Jacobson, "Controlling Queue Delay", ACM Queue 2012) as it is used for request queues (B. Maurer, "Fail at Scale", ACM Queue
  * 2015; facebook/folly, Codel.cpp): a queue stands when even the shortest wait of an interval is over the target. Then what has waited
- * for twice the target is shed, the newest come first (`order: adaptive`), and, which those leave to their clients, no more is let in than
- * can be begun within the target: so many as the stage ended of late in that time. It is over when nothing was refused for an interval.
+ * for twice the target is shed, and, which those leave to their clients, no more is let in than can be begun within the target: so many as the stage ended
+ * of late in that time. While more than that waits the newest come first (`order: adaptive`); among those that were let in since, each in its turn, is begun in time, and
+ * newest first would only keep some waiting. It is over when nothing was refused for an interval.
  *
  * The highest class may take more than that as long as its own events are begun within the target: what is too much are the others. */
 #include "controller/codel.h"
@@ -84,14 +85,15 @@ static const char *enter_or_hold(const double *s, struct state *st, const struct
     st->favour = own_wait > s[TARGET] ? fmax(1, st->favour * 0.8) : fmin(FAVOUR_MAX, st->favour * 1.05);
     st->overloaded = 1;
     at->shed_after_s = 2 * s[TARGET];
-    at->overloaded = true;
     if (sample->can_grow && limit < st->limit && st->limit <= LIMIT_MAX)
         limit = st->limit; /* the pool is to grow first */
     st->limit = limit;
     set_shares(sample, st->favour, at, limit);
+    bool newest_before = at->overloaded;
+    at->overloaded = positive(sample->depth) > at->limit;
     if (entered)
         return "a queue stands";
-    return fabs(at->limit - before) >= 0.5 ? "what ends within the target" : NULL;
+    return fabs(at->limit - before) >= 0.5 || at->overloaded != newest_before ? "what ends within the target" : NULL;
 }
 
 static const char *step(const double *s, void *state, const struct weir_sample *sample, struct weir_setpoint *at)

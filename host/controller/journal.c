@@ -52,6 +52,6 @@ uint64_t weir_journal_last(const struct weir_journal *j)
 
 const char *weir_journal_kind_text(enum weir_journal_kind kind)
 {
-    static const char *const texts[] = {"decision", "set", "freeze", "unfreeze", "problem"};
+    static const char *const texts[] = {"decision", "set", "freeze", "unfreeze", "problem", "step"};
     return texts[kind];
 }

@@ -1,5 +1,6 @@
 /* controller/journal.h - what the host decided and what it was told, kept for whoever asks: every decision of a controller with its
- * inputs, every `weir set`, `freeze`, every failure to do what a controller wanted. The newest WEIR_JOURNAL_KEPT entries.
+ * inputs, every `weir set`, `freeze`, every failure to do what a controller wanted, and every step of those that are recorded. The newest
+ * WEIR_JOURNAL_KEPT entries.
  * Owner: the runtime. Control thread. */
 #ifndef WEIR_CONTROLLER_JOURNAL_H
 #define WEIR_CONTROLLER_JOURNAL_H
@@ -19,6 +20,14 @@ enum weir_journal_kind {
     WEIR_JOURNAL_FREEZE,
     WEIR_JOURNAL_UNFREEZE,
     WEIR_JOURNAL_PROBLEM,  /* what was decided could not be done */
+    WEIR_JOURNAL_STEP,     /* a step of a controller that is recorded, whether it decided anything or not */
+};
+
+/* What a step of a controller had beside its sample, and where it put the knobs. */
+struct weir_journal_step {
+    const struct weir_controller_type *type; /* valid as long as the loop */
+    double settings[WEIR_SETTINGS_MAX];
+    struct weir_setpoint was, at;
 };
 
 struct weir_journal_entry {
@@ -31,6 +40,7 @@ struct weir_journal_entry {
     double from, to;         /* INFINITY: no bound; both NAN: not about a number */
     bool has_inputs;
     struct weir_sample inputs;
+    struct weir_journal_step step; /* STEP */
     char text[WEIR_JOURNAL_TEXT_MAX]; /* "": none */
 };
 

@@ -22,7 +22,7 @@ struct place {
     struct weir_stage *stage; /* NULL: the pool itself */
     enum weir_knob knob;
     struct weir_unit *unit;   /* whose setting is meant; NULL: the knob */
-    const char *setting;      /* "enabled", or an option's name */
+    const char *setting;      /* "enabled", "record", or an option's name */
 };
 
 struct parts {
@@ -263,8 +263,19 @@ static int set_setting(struct weir_loop *l, const struct place *p, const char *p
         }
         return rc;
     }
+    if (strcmp(p->setting, "record") == 0) {
+        int rc = read_bool(path, value, &v, reterr);
+        if (rc == WEIR_OK && u->recorded != (v != 0)) {
+            tell(l, WEIR_JOURNAL_SET, path, u->type->name, u->recorded, v);
+            u->recorded = v != 0;
+            if (u->recorded && !u->off)
+                weir_loop_restart(l, u, now_ns); /* what is recorded begins with an empty state, so that it can be made again */
+        }
+        return rc;
+    }
     weir_nearest_init(&near, p->setting);
     weir_nearest_offer(&near, "enabled");
+    weir_nearest_offer(&near, "record");
     for (size_t i = 0; i < u->type->option_count; i++) {
         const struct weir_option *o = &u->type->options[i];
         weir_nearest_offer(&near, o->name);

@@ -312,6 +312,13 @@ static void apply(struct weir_loop *l, struct weir_unit *u, const char *rule, co
     }
 }
 
+static void tell_step(struct weir_loop *l, const struct weir_unit *u, const char *rule, const struct weir_setpoint *was)
+{
+    struct weir_journal_entry *e = tell(l, u, WEIR_JOURNAL_STEP, rule);
+    e->step = (struct weir_journal_step){.type = u->type, .was = *was, .at = u->at};
+    memcpy(e->step.settings, u->settings, sizeof u->settings);
+}
+
 static void step(struct weir_loop *l, struct weir_unit *u, uint64_t now_ns)
 {
     struct weir_err why;
@@ -325,6 +332,8 @@ static void step(struct weir_loop *l, struct weir_unit *u, uint64_t now_ns)
         switch_off(l, u, &why, now_ns);
         return;
     }
+    if (u->recorded)
+        tell_step(l, u, rule, &was);
     if (rule != NULL) {
         u->decisions++;
         apply(l, u, rule, &was, now_ns);

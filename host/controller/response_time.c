@@ -3,8 +3,8 @@
  * cut when those below it have been at the floor for a while, and they don't rise while it is over.
  *
  * What differs, because the paper's constants are for some ten requests a second: a raise is a share of the rate instead of a number of events; the
- * first cut goes to what the stage has been seen to do, and none goes far below that, so that it neither takes ever so many steps from
- * 5000/s down nor leaves the stage idle; a class without a rate is not limited, and one whose rate refuses nothing for long loses it; while
+ * first cut goes to what the stage has been seen to do, and none goes farther below that than brings down in a step what waits, so that it neither
+ * takes ever so many steps from 5000/s down nor leaves the stage idle; a class without a rate is not limited, and one whose rate refuses nothing for long loses it; while
  * rates are set, what has waited for twice the target is shed, so that what was let in before the first cut need not be worked off. */
 #include "controller/response_time.h"
 
@@ -134,8 +134,8 @@ static bool cut(const double *s, const struct weir_sample *sample, struct weir_s
 {
     double was = at->rate[i], did = margin * throughput(sample, i);
     double to = isfinite(was) ? was / by : did;
-    if (by <= s[CUT]) /* its own: not far below what can be done */
-        to = fmax(to, fmin(did, was * margin));
+    if (by <= s[CUT]) /* its own: as far below what can be done as brings down in a step what waits */
+        to = fmax(to, fmin(did - sample->depth / sample->elapsed_s, was * margin));
     at->rate[i] = bounded(s, to);
     return at->rate[i] != was;
 }
@@ -185,7 +185,7 @@ static bool raise(const double *s, struct class_state *c, const struct weir_samp
     }
     if (!(err < low) || now->refused <= 0)
         return false;
-    double near = was < 0.9 * throughput(sample, i) ? 1 : 0.2; /* what the stage can do is near: feel the way */
+    double near = was < 0.9 * throughput(sample, i) ? 1 : 0.1; /* what the stage can do is near: feel the way */
     at->rate[i] = bounded(s, was + fmax(was * s[RAISE] * near, 2 * floor_of(s)));
     return at->rate[i] != was;
 }
@@ -208,7 +208,7 @@ static void set_beside(const double *s, const struct weir_sample *sample, struct
     bool limited = is_limited(sample, at);
     at->burst = limited ? fmax(1, rate * s[TARGET] / 2) : 1;
     at->shed_after_s = limited ? 2 * s[TARGET] : (double)INFINITY;
-    at->overloaded = limited;
+    at->overloaded = false; /* newest first would hide from its times those that are never taken */
 }
 
 static const char *step(const double *s, void *state, const struct weir_sample *sample, struct weir_setpoint *at)

@@ -41,6 +41,7 @@ struct weir_unit {
     bool can_grow;             /* set by the loop before it samples */
     struct weir_setpoint at;   /* ADMISSION: its own, of several */
     bool frozen, off;
+    bool recorded;             /* each of its steps is told */
     bool opened;               /* the type's `open` has succeeded, and `close` was not called */
     uint64_t decisions;        /* steps that decided something */
     bool refused;              /* the last setpoint could not be applied */

@@ -164,7 +164,7 @@ static struct weir_event *take_victim(struct weir_worker *w, struct weir_seat *s
 static enum weir_reason make_room(struct weir_worker *w, struct weir_seat *seat, struct weir_event *ev, enum weir_reason why,
                                   enum weir_reason reason)
 {
-    for (int i = 0; i < DROP_TRIES && why != WEIR_REASON_NONE; i++) {
+    for (int i = 0; i < DROP_TRIES && why != WEIR_REASON_NONE && why != WEIR_REASON_GATE; i++) {
         struct weir_event *victim = take_victim(w, seat, ev, reason);
         if (victim == NULL)
             return why;
@@ -245,8 +245,11 @@ static enum weir_verdict offer(struct weir_worker *w, const struct weir_overflow
     }
     ev->bytes = event_bytes(ev);
     enum weir_reason why = ask(w, stage, ev);
-    if (why != WEIR_REASON_NONE && displaces(policy, seat, why))
+    if (why != WEIR_REASON_NONE && displaces(policy, seat, why)) {
         why = make_room(w, seat, ev, why, WEIR_REASON_DISPLACED);
+        if (why == WEIR_REASON_GATE)
+            leave_gate(stage, ev);
+    }
     if (why != WEIR_REASON_NONE)
         return overflow(w, policy, seat, ev, em, why, hops);
     admit(w, seat, ev);

@@ -85,11 +85,13 @@ static void subtract(struct weir_hist_sum *now, const struct weir_hist_sum *befo
     }
 }
 
-static void quantiles(const struct weir_hist_sum *now, const struct weir_hist_sum *before, uint64_t *ret_p50, uint64_t *ret_p99)
+static void quantiles(const struct weir_hist_sum *now, const struct weir_hist_sum *before, uint64_t *ret_p50, uint64_t *ret_p90,
+                      uint64_t *ret_p99)
 {
     struct weir_hist_sum fresh = *now;
     subtract(&fresh, before);
     *ret_p50 = weir_hist_quantile(&fresh, 0.50);
+    *ret_p90 = weir_hist_quantile(&fresh, 0.90);
     *ret_p99 = weir_hist_quantile(&fresh, 0.99);
 }
 
@@ -107,8 +109,18 @@ static void compare(struct weir_recent_figures *f, const struct weir_ledger_sum 
     f->dropped = (double)(now->dropped - before->dropped) / span_s;
     f->gated = (double)(now->reasons[WEIR_REASON_GATE] - before->reasons[WEIR_REASON_GATE] + now->reasons[WEIR_REASON_SHED] -
                         before->reasons[WEIR_REASON_SHED]) / span_s;
-    quantiles(&now->wait_ns, &before->wait_ns, &f->wait_p50_ns, &f->wait_p99_ns);
-    quantiles(&now->service_ns, &before->service_ns, &f->service_p50_ns, &f->service_p99_ns);
+    quantiles(&now->wait_ns, &before->wait_ns, &f->wait_p50_ns, &f->wait_p90_ns, &f->wait_p99_ns);
+    quantiles(&now->service_ns, &before->service_ns, &f->service_p50_ns, &f->service_p90_ns, &f->service_p99_ns);
+}
+
+static void publish(struct weir_stage *s, const struct weir_recent_figures *f)
+{
+    const uint64_t wait_ns[] = {f->wait_p50_ns, f->wait_p90_ns, f->wait_p99_ns}, service_ns[] = {f->service_p50_ns, f->service_p90_ns, f->service_p99_ns};
+    atomic_store_explicit(&s->rate, f->handled, memory_order_relaxed);
+    for (size_t i = 0; i < WEIR_STAGE_QUANTILES; i++) {
+        atomic_store_explicit(&s->wait_s[i], (double)wait_ns[i] / WEIR_NS_PER_S, memory_order_relaxed);
+        atomic_store_explicit(&s->service_s[i], (double)service_ns[i] / WEIR_NS_PER_S, memory_order_relaxed);
+    }
 }
 
 static void keep_length(struct kept *k, size_t tick, size_t depth)
@@ -196,7 +208,7 @@ void weir_recent_tick(struct weir_recent *r, uint64_t now_ns)
         compare(&k->figures, &sample.ledger, &k->before, span_s);
         k->before = sample.ledger;
         note_work(k, &sample, span_s);
-        atomic_store_explicit(&s->rate, k->figures.handled, memory_order_relaxed);
+        publish(s, &k->figures);
         if (span_s > 0)
             keep_length(k, r->ticks, weir_queue_depth(&s->queue));
     }

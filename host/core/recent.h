@@ -25,7 +25,7 @@ struct weir_recent_figures {
     double span_s; /* 0: there were no two ticks yet */
     double offered, rejected, accepted, handled, failed, expired, dropped; /* per second */
     double gated; /* …: of those rejected and dropped, by the stage's gate */
-    uint64_t wait_p50_ns, wait_p99_ns, service_p50_ns, service_p99_ns;     /* of the events begun and ended between them */
+    uint64_t wait_p50_ns, wait_p90_ns, wait_p99_ns, service_p50_ns, service_p90_ns, service_p99_ns; /* of the events begun and ended between them */
     double workers;   /* that its handlers kept at work, on average: 0.5 is half of one worker's time */
     double collected; /* share of that time that collecting garbage took */
 };
@@ -47,7 +47,7 @@ struct weir_recent_length {
 int weir_recent_create(struct weir_graph *graph, struct weir_recent **ret, struct weir_err *reterr);
 /* Takes NULL. */
 void weir_recent_destroy(struct weir_recent *r);
-/* Reads all stages, and publishes their rates (weir_stage.rate). */
+/* Reads all stages, and publishes their rates and times (weir_stage.rate, wait_s, service_s). */
 void weir_recent_tick(struct weir_recent *r, uint64_t now_ns);
 /* Valid until the next tick. */
 const struct weir_recent_figures *weir_recent_read(const struct weir_recent *r, const struct weir_stage *s);

@@ -39,6 +39,10 @@ void weir_stage_read(struct weir_stage *s, struct weir_stage_sample *ret)
     ret->capacity_bytes = s->queue.bytes;
     ret->stalls = atomic_load_explicit(&s->stalls, memory_order_relaxed);
     ret->rate = atomic_load_explicit(&s->rate, memory_order_relaxed);
+    for (size_t i = 0; i < WEIR_STAGE_QUANTILES; i++) {
+        ret->wait_s[i] = atomic_load_explicit(&s->wait_s[i], memory_order_relaxed);
+        ret->service_s[i] = atomic_load_explicit(&s->service_s[i], memory_order_relaxed);
+    }
 }
 
 int64_t weir_stage_emitted(struct weir_stage *s, size_t p)

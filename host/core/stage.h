@@ -19,6 +19,8 @@ struct weir_graph;
 struct weir_pool;
 struct weir_taps;
 
+enum { WEIR_STAGE_QUANTILES = 3 }; /* of times: the 50th, 90th and 99th percentile */
+
 enum { WEIR_STAGE_BATCH_ROOM = 1024 }; /* how far any batch can be raised while the host runs */
 
 enum weir_stage_kind { WEIR_STAGE_SOURCE, WEIR_STAGE_HANDLER, WEIR_STAGE_SINK };
@@ -50,6 +52,8 @@ struct weir_stage {
     uint64_t generation;        /* [const] 1 in this version */
     _Atomic(struct weir_taps *) taps; /* [atomic acq/rel] who looks at what passes (core/tap.h); NULL: nobody ever did */
     _Atomic double rate;        /* [atomic relaxed] events handled per second, computed by the control thread's tick */
+    _Atomic double wait_s[WEIR_STAGE_QUANTILES], service_s[WEIR_STAGE_QUANTILES]; /* [atomic relaxed] likewise: of the events begun and ended since
+                                                                                      the tick before; 0: there were none */
 };
 
 /* The most that `batch` may be set to. */
@@ -68,6 +72,7 @@ struct weir_stage_sample {
     int64_t worked_ns, collected_ns; /* time of workers that its handlers had; of that, taken by collecting garbage */
     int64_t stalls;             /* calls that got a worker stuck */
     double rate;                /* handled per second over the last second or so */
+    double wait_s[WEIR_STAGE_QUANTILES], service_s[WEIR_STAGE_QUANTILES]; /* over that time; 0: no events */
 };
 
 /* Adds up what all workers counted. Any thread. */

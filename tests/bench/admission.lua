@@ -1,5 +1,6 @@
--- A handler that burns 5 ms, one worker, ever more requests: what is answered in time with each admission controller, without one, and by others'
--- servers, and how soon the rest is refused. Then a step from 0.7 to 1.4 of what a handler of 1 ms can do, and back: how long until it is on target again.
+-- A handler that burns 5 ms, one worker, ever more requests: what is answered in time with each admission controller,
+-- without one, and by others' servers, and how soon the rest is refused. Then a step from 0.7 to 1.4 of what a handler of 1 ms can do,
+-- and back: how long until it is on target again.
 -- The server has CPU 0, the client CPU 1; each request is a connection of its own and comes when it is due, answered or not (open_loop.c).
 local burn = require "burn"
 local processes = require "processes"
@@ -16,9 +17,11 @@ local controllers = {
     {name = "token_bucket"}, -- its rate is what was measured
 }
 
-local function measure_one(options, report, name, can, start)
+-- What a server can do is measured anew each time: its loop is counted out when it starts, and the machine is not always as fast.
+local function measure_one(options, report, name, start)
     for _, times in ipairs(LOADS) do
         local server = start()
+        local can = burn.capacity(server)
         local warm, seconds = options.seconds * 1.5, options.seconds * 3
         local r = burn.load(server, warm + seconds, ("%g"):format(can * times), ("warm=%g"):format(warm))
         processes.stop(server)
@@ -27,23 +30,21 @@ local function measure_one(options, report, name, can, start)
         report:add(case, name, "p90_ms", r.p90_ms)
         report:add(case, name, "refused_p99_ms", r.refused_p99_ms)
         report:add(case, name, "lost", (r.failed + r.unfinished) / r.sent)
+        report:add(case, name, "can", can)
     end
 end
 
-local function capacity_of(server)
+local function measure(options, report)
+    local server = burn.start("capacity", 5)
     local can = burn.capacity(server)
     processes.stop(server)
-    return can
-end
-
-local function measure(options, report, can)
     for _, c in ipairs(controllers) do
         local bucket = ("{controller: token_bucket, rate: %.0f, burst: 4}"):format(0.97 * can)
         local admission = c.name == "token_bucket" and bucket or c.admission
-        measure_one(options, report, c.name, can, function() return burn.start("load", 5, {admission = admission}) end)
+        measure_one(options, report, c.name, function() return burn.start("load", 5, {admission = admission}) end)
     end
     for _, peer in ipairs(burn.peers) do
-        measure_one(options, report, peer.name, capacity_of(peer.start(5)), function() return peer.start(5) end)
+        measure_one(options, report, peer.name, function() return peer.start(5) end)
     end
 end
 
@@ -64,10 +65,8 @@ local function show(report)
 end
 
 return function(options, report)
-    local can = capacity_of(burn.start("capacity", 5))
-    report:say(("it can do %.0f a second"):format(can))
     for _ = 1, options.rounds do
-        measure(options, report, can)
+        measure(options, report)
         recovery.measure(report)
     end
     show(report)

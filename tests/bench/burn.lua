@@ -58,6 +58,7 @@ local function start_nginx(ms)
     local conf = assert(place.read(place.bench .. "/nginx.conf.in"))
         :gsub("content_by_lua_block (%b{})", 'content_by_lua_block {\n' .. indent('package.loaded.burner()\n', (" "):rep(16)) .. (" "):rep(12) .. "}")
         :gsub("default_type text/plain;", ('%%0\n    init_worker_by_lua_block { package.loaded.burner = dofile("%s/burner.lua") }'):format(prefix))
+        :gsub(" backlog=%d+;", ";")
         :gsub("@(%u+)@", {PORT = tostring(port), PREFIX = prefix})
     place.write(prefix .. "/nginx.conf", conf)
     return processes.start("nginx-burn", ("nginx -p %s -c nginx.conf"):format(place.quote(prefix)), port, 0)
@@ -122,16 +123,17 @@ http.createServer((req, res) => {
     return processes.start("node-burn", "node " .. place.quote(folder .. "/burner.js"), port, 0)
 end
 
+-- With the backlog that each has by default.
 M.peers = {
     {name = "nginx + Lua", start = start_nginx},
     {name = "HAProxy + Lua", start = start_haproxy},
     {name = "Node", start = start_node},
 }
 
--- Requests a second that it answers when never idle.
+-- Requests a second that it answers when never idle; two connections are no overload to anybody.
 function M.capacity(server)
-    local result = wrk.run(server, {connections = 4, seconds = 3}, 0)
-    return result.requests / 3
+    local seconds <const> = 2
+    return wrk.run(server, {connections = 2, seconds = seconds}, 0).requests / seconds
 end
 
 -- The open loop's figures: all, and a list by class. `rates` and `rest` as on its command line.

@@ -68,7 +68,8 @@ return function(options, report)
     for _, depth in ipairs(DEPTHS) do
         local name = tostring(depth)
         local rate, base = report:sum_up("depth", name, "rate"), report:sum_up("depth", "1000", "rate")
-        rows[#rows + 1] = {name, report:cell("depth", name, "queued", "%.0f"), report:cell("depth", name, "rate", "%.0f"), ("%.3f"):format(rate / base), report:cell("depth", name, "wait", "%.4g"),
+        rows[#rows + 1] = {name, report:cell("depth", name, "queued", "%.0f"), report:cell("depth", name, "rate", "%.0f"),
+            ("%.3f"):format(rate / base), report:cell("depth", name, "wait", "%.4g"),
             report:cell("depth", name, "expected", "%.4g")}
     end
     report:print_table(rows)

@@ -1,5 +1,5 @@
--- Controllers over time. Figure 8: a pool's size under three bursts of clients; figure 9: the size of batches while the load swings; the recovery race:
--- a step of load and what each admission controller makes of it.
+-- Controllers over time. Figure 8: a pool's size under three bursts of clients; figure 9: the size of batches while the
+-- load swings; the recovery race: a step of load and what each admission controller makes of it.
 local cjson = require "cjson"
 local socket = require "socket"
 local place = require "place"
@@ -72,7 +72,7 @@ local function fig8(options, report, draw)
             report:cell("fig8", case, "threads after it", "%.0f")}
     end
     report:print_table(rows)
-    draw("fig8", {title = "Figure 8: a pool under bursts of 64, 128 and 256 clients", x = {label = "seconds"}, y = {label = "threads"},
+    draw("fig8", {title = "Figure 8: a pool under bursts of 64, 128 and 256 clients", x = {label = "seconds", tight = true}, y = {label = "threads"},
         y2 = {label = "events queued"}, series = {{name = "threads", points = threads}, {name = "queued", second = true, points = queued}}})
 end
 
@@ -145,7 +145,7 @@ local function fig9(options, report, draw)
     report:add("fig9", "batch", "lost", sum.offered - sum.handled - sum.queued - sum.running)
     report:say(("Figure 9: batches between %d and %d while the load swings from 0 to 120 000/s; %d events refused."):format(least, most,
         sum.offered - sum.handled - sum.queued - sum.running))
-    draw("fig9", {title = "Figure 9: batches while the load swings", x = {label = "seconds"}, y = {label = "events handled/s"},
+    draw("fig9", {title = "Figure 9: batches while the load swings", x = {label = "seconds", tight = true}, y = {label = "events handled/s"},
         y2 = {label = "events in a batch, at most"},
         series = {{name = "events/s", points = rates}, {name = "batch", second = true, points = batches}}})
 end
@@ -164,7 +164,7 @@ local function race(_, report, draw)
         lines[#lines + 1] = {name = name, points = points}
     end)
     recovery.show(report)
-    draw("recovery", {title = "A step to 1.4 times the capacity at 5 s, back at 11 s: p90 of answers", x = {label = "seconds"},
+    draw("recovery", {title = "A step to 1.4 times the capacity at 5 s, back at 11 s: p90 of answers", x = {label = "seconds", tight = true},
         y = {label = "ms", log = true}, series = lines})
 end
 

@@ -9,8 +9,10 @@ local function escape(text)
     return (tostring(text):gsub("[&<>\"]", {["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ["\""] = "&quot;"}))
 end
 
-local function short(value)
-    for _, unit in ipairs {{1e6, "M"}, {1e3, "k"}} do
+-- "1.5k"; powers of two in units of 1024.
+local function short(value, binary)
+    local kilo = binary and 1024 or 1000
+    for _, unit in ipairs {{kilo * kilo, "M"}, {kilo, "k"}} do
         if math.abs(value) >= unit[1] * 0.9999 then
             return (("%.3g"):format(value / unit[1]) .. unit[2])
         end
@@ -57,8 +59,8 @@ local function scale(options, least, most)
     end
     local from = options.from or math.min(0, least)
     local step = step_of(math.max(most - from, 1e-9))
-    local to, ticks = from + math.ceil((most - from) / step - 1e-9) * step, {}
-    for i = 0, math.floor((to - from) / step + 0.5) do
+    local to, ticks = options.tight and most or from + math.ceil((most - from) / step - 1e-9) * step, {}
+    for i = 0, math.floor((to - from) / step + (options.tight and 1e-9 or 0.5)) do
         ticks[#ticks + 1] = from + i * step
     end
     return {ticks = ticks, at = function(value) return (value - from) / math.max(to - from, 1e-9) end}
@@ -90,7 +92,7 @@ end
 local function draw_axes(out, plot, x, y, y2)
     for _, tick in ipairs(x.ticks) do
         line(out, x_of(x, tick), TOP, x_of(x, tick), HEIGHT - BOTTOM, "grid")
-        text(out, x_of(x, tick), HEIGHT - BOTTOM + 16, short(tick), 'text-anchor="middle"')
+        text(out, x_of(x, tick), HEIGHT - BOTTOM + 16, short(tick, plot.x.log == 2), 'text-anchor="middle"')
     end
     for _, tick in ipairs(y.ticks) do
         line(out, LEFT, y_of(y, tick), WIDTH - RIGHT, y_of(y, tick), "grid")
@@ -135,7 +137,8 @@ local function draw_legend(out, series)
     end
 end
 
--- `plot`: title; x, y, perhaps y2: {label, log = true or a base, from}; series: a list of {name, points = {{x, y}, …}, second = true for y2}.
+-- `plot`: title; x, y, perhaps y2: {label, log = true or a base, from, tight = true: ends where the figures do};
+-- series: a list of {name, points = {{x, y}, …}, second = true for y2}.
 -- Returns the SVG's text.
 function M.draw(plot)
     local function first(s) return not s.second end

@@ -132,4 +132,33 @@ describe("controllers", function()
         end
         assert.are.same({}, events())
     end)
+
+    it("are recorded step by step when that is asked for", function()
+        local _, status = weir "set pools.slow.controller.record true"
+        assert.are.equal(0, status)
+        support.curl(host.url .. "/40")
+        local steps = {}
+        support.wait(10, "steps, one of which decides", function()
+            steps = {}
+            local decided = false
+            for _, e in ipairs(events()) do
+                if e.kind == "step" then
+                    steps[#steps + 1] = e
+                    decided = decided or e.rule ~= nil
+                end
+            end
+            return #steps > 5 and decided
+        end)
+        local first = steps[1]
+        assert.are.equal("pools.slow.threads", first.path)
+        assert.are.equal(5, first.settings.threshold)
+        assert.are.equal(0.1, first.settings.sample)
+        assert.are.equal(1, first.was.threads)
+        assert.are.equal(6, first.inputs.threads_max)
+        for _, step in ipairs(steps) do
+            assert.are.equal(step.rule ~= nil, step.was.threads ~= step.at.threads)
+        end
+        weir "set pools.slow.controller.record false"
+        assert.matches("expected true or false", (weir "set pools.slow.controller.record maybe"))
+    end)
 end)

@@ -55,7 +55,13 @@ static void figures_are_of_the_last_step_alone(void **state)
     assert_true(fabs(f->offered - 5) < 1e-9);
     assert_in_range(f->wait_p50_ns, WEIR_NS_PER_MS * 7 / 8, WEIR_NS_PER_MS * 9 / 8);
     assert_in_range(f->wait_p99_ns, WEIR_NS_PER_MS * 7 / 8, WEIR_NS_PER_MS * 9 / 8);
+    struct weir_stage_sample sample; /* what handlers are told is of that second, too */
+    weir_stage_read(s, &sample);
+    for (size_t i = 0; i < WEIR_STAGE_QUANTILES; i++)
+        assert_true(sample.wait_s[i] > 0.0008 && sample.wait_s[i] < 0.0012);
     weir_recent_tick(recent, now + 3 * WEIR_NS_PER_S);
+    weir_stage_read(s, &sample);
+    assert_true(sample.wait_s[1] <= 0 && sample.rate <= 0);
     assert_int_equal(weir_recent_read(recent, s)->wait_p99_ns, 0);
     assert_true(weir_recent_read(recent, s)->handled <= 0);
     close_rig();

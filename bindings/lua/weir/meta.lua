@@ -343,10 +343,10 @@ function weir.spawn(options) end
 ---@field unsettled integer moved while it was counted
 ---@field vm_bytes integer memory of its VMs
 ---@field rate number events handled a second, over the last second or so
----@field wait_p50 number seconds in the queue
+---@field wait_p50 number seconds in the queue, over the last second or so; 0: there were no events
 ---@field wait_p90 number
 ---@field wait_p99 number
----@field service_p50 number seconds in the handler
+---@field service_p50 number seconds in the handler, likewise
 ---@field service_p90 number
 ---@field service_p99 number
 ---@field admission weir.Admission what its controllers let in now
