@@ -7,7 +7,8 @@
  * by Zipf's law, 35 %, 50 %, 14 %, 1 % of classes 0 to 3, and a fixed popularity of the nine files of a class. Prints one line of JSON: answered, its rate
  * per second and that of bytes, response times in ms (mean, p50, p90, p99, max), jain: the index of fairness of what clients were answered (1: all the
  * same), little: clients x time over answered x (response + pause), 1 when all are accounted for; unfinished (asked, and no answer within 5 s
- * after the end), refused (503), other (statuses), failed (no connection, or cut). What began before `warm` seconds is not counted. `quantiles`: a file
+ * after the end), refused (503), other (statuses), failed (no connection, or cut). What began before `warm` seconds is not counted; what began before the end is, but for rate and
+ * fairness, whenever it is answered. `quantiles`: a file
  * of lines of share and response time, ms. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -32,7 +33,7 @@ struct client {
     enum state state;
     int fd; /* -1: none */
     int asked;       /* on this connection */
-    double wake_s;   /* THINKING: until when */
+    double thinks_s, wake_s; /* THINKING: since when, until when */
     double began_s;  /* of the request, or of its connection */
     char head[HEAD];
     size_t len;
@@ -54,6 +55,7 @@ static struct {
 static struct client *clients;
 static float *times_ms;
 static size_t time_count, time_room, refused, other, failed;
+static size_t think_count;
 static double bytes, think_sum;
 static double *zipf; /* cumulative, by directory */
 static int ep;
@@ -131,10 +133,9 @@ static void write_path(char *text, size_t size)
 
 static void think(struct client *c)
 {
-    double s = o.poisson ? -log(1 - uniform()) * o.think_s : o.think_s;
     c->state = THINKING;
-    c->wake_s = now_s() + s;
-    think_sum += s;
+    c->thinks_s = now_s();
+    c->wake_s = c->thinks_s + (o.poisson ? -log(1 - uniform()) * o.think_s : o.think_s);
 }
 
 static void hang_up(struct client *c)
@@ -150,7 +151,7 @@ static void hang_up(struct client *c)
 
 static void lose(struct client *c)
 {
-    failed++;
+    failed += counts(c);
     hang_up(c);
     think(c);
 }
@@ -194,16 +195,26 @@ static void dial(struct client *c)
 static void wake(struct client *c)
 {
     c->began_s = now_s();
+    if (counts(c) && c->thinks_s > 0) {
+        think_sum += c->began_s - c->thinks_s;
+        think_count++;
+    }
     if (c->fd >= 0)
         ask(c);
     else
         dial(c);
 }
 
+/* What began after the end is not asked for any more; what was begun before counts whenever it is answered. */
+static bool counts(const struct client *c)
+{
+    return c->began_s >= o.warm_s && c->began_s <= o.seconds;
+}
+
 static void note(struct client *c)
 {
     double now = now_s();
-    if (c->began_s < o.warm_s || now > o.seconds)
+    if (!counts(c))
         return;
     if (c->status != 200) {
         *(c->status == 503 ? &refused : &other) += 1;
@@ -216,7 +227,7 @@ static void note(struct client *c)
             fail("realloc");
     }
     times_ms[time_count++] = (float)((now - c->began_s) * 1e3);
-    c->answered++;
+    c->answered += now <= o.seconds;
 }
 
 static const char *find_header(const char *head, const char *name)
@@ -253,7 +264,7 @@ static void take(struct client *c, const char *data, size_t n)
     if (c->body_left > 0)
         return;
     note(c);
-    if (c->asked == o.requests || c->closes)
+    if (c->asked == o.requests || c->closes || now_s() > o.seconds)
         hang_up(c);
     think(c);
 }
@@ -317,6 +328,9 @@ static void run(void)
         }
         poll_for(next - now_s());
     }
+    for (size_t i = 0; i < o.clients; i++)
+        if (clients[i].state == THINKING) /* it asks for nothing more: others may want its place */
+            hang_up(&clients[i]);
     while (count_busy() > 0 && now_s() < o.seconds + PATIENCE_S)
         poll_for(0.01);
 }
@@ -344,7 +358,8 @@ static void print(void)
     for (size_t i = 0; i < time_count; i++)
         ms += (double)times_ms[i];
     double mean = time_count > 0 ? ms / (double)time_count : 0;
-    double cycle_s = mean / 1e3 + o.think_s, rate = (double)time_count / span;
+    double pause_s = think_count > 0 ? think_sum / (double)think_count : o.think_s;
+    double cycle_s = mean / 1e3 + pause_s, rate = sum / span;
     qsort(times_ms, time_count, sizeof *times_ms, by_value);
     printf("{\"clients\": %zu, \"answered\": %zu, \"rate\": %.2f, \"bytes_rate\": %.0f, \"mean_ms\": %.3f, \"p50_ms\": %.3f, \"p90_ms\": %.3f, ",
            o.clients, time_count, rate, bytes / span, mean, quantile(0.5), quantile(0.9));
