@@ -13,7 +13,7 @@ local controllers = {
     {name = "response_time", admission = ("{controller: response_time, target: %dms}"):format(TARGET_MS)},
 }
 
-local function measure_classes(options, report, can)
+local function measure_classes(options, report)
     local words = {}
     for i, share in ipairs(SHARES) do
         words[i] = ("class=%s:%g"):format(share[1], share[2])
@@ -21,7 +21,7 @@ local function measure_classes(options, report, can)
     for _, c in ipairs(controllers) do
         local server = burn.start("classes", MS, {admission = c.admission, classes = {"gold", "normal", "bulk"},
             queue = "order: class", source = "class: {header: X-Class}"})
-        local warm, seconds = options.seconds * 2, options.seconds * 4
+        local warm, seconds, can = options.seconds * 2, options.seconds * 4, burn.capacity(server)
         local _, classes = burn.load(server, warm + seconds, ("%g"):format(5 * can), ("warm=%g %s"):format(warm, table.concat(words, " ")))
         processes.stop(server)
         for name, r in pairs(classes) do
@@ -36,9 +36,9 @@ local KEYS <const> = 7
 local KEYS_MS <const> = 5
 
 -- Eight keys that send a tenth of the capacity each; `greedy`: one of them 100 times that.
-local function measure_keys(options, report, can, queue, greedy)
+local function measure_keys(options, report, queue, greedy)
     local server = burn.start("keys", KEYS_MS, {queue = queue, source = "key: {header: X-Class}"})
-    local warm, seconds = options.seconds, options.seconds * 10
+    local warm, seconds, can = options.seconds, options.seconds * 10, burn.capacity(server)
     local all = KEYS + (greedy and 100 or 1)
     local words = {}
     for i = 1, KEYS do
@@ -82,18 +82,11 @@ local function show_keys(report)
 end
 
 return function(options, report)
-    local function capacity(ms)
-        local server = burn.start("capacity", ms)
-        local can = burn.capacity(server)
-        processes.stop(server)
-        return can
-    end
-    local can, keys_can = capacity(MS), capacity(KEYS_MS)
     for _ = 1, options.rounds do
-        measure_classes(options, report, can)
+        measure_classes(options, report)
         for _, queue in ipairs {"", "fair_by: key"} do
-            measure_keys(options, report, keys_can, queue, false)
-            measure_keys(options, report, keys_can, queue, true)
+            measure_keys(options, report, queue, false)
+            measure_keys(options, report, queue, true)
         end
     end
     show_classes(report)

@@ -131,6 +131,12 @@ static void write_path(char *text, size_t size)
 
 /* ---- clients ---- */
 
+/* What began after the end is not asked for any more; what was begun before counts whenever it is answered. */
+static bool counts(const struct client *c)
+{
+    return c->began_s >= o.warm_s && c->began_s <= o.seconds;
+}
+
 static void think(struct client *c)
 {
     c->state = THINKING;
@@ -203,12 +209,6 @@ static void wake(struct client *c)
         ask(c);
     else
         dial(c);
-}
-
-/* What began after the end is not asked for any more; what was begun before counts whenever it is answered. */
-static bool counts(const struct client *c)
-{
-    return c->began_s >= o.warm_s && c->began_s <= o.seconds;
 }
 
 static void note(struct client *c)
