@@ -10,7 +10,7 @@
 #ifdef WEIR_TESTING
 static const size_t free_max = 0; /* so that sanitizers see each event's life */
 #else
-static const size_t free_max = 4096;
+static const size_t free_max = 4096; /* and no more than it has made */
 #endif
 
 static struct weir_event *allocate(struct weir_worker *w)
@@ -63,7 +63,7 @@ void weir_event_free(struct weir_worker *w, struct weir_event *ev)
     assert(ev->request == NULL); /* somebody waits for its answer */
     weir_value_unref(ev->value);
     weir_value_unref(ev->key_value);
-    if (w->free_count < free_max) {
+    if (w->free_count < free_max && w->free_count < w->next_event_id) { /* who only ends others' events has no use for their memory */
         weir_list_prepend(&w->free_events, &ev->node);
         w->free_count++;
     } else {
