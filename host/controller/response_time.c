@@ -185,7 +185,7 @@ static bool raise(const double *s, struct class_state *c, const struct weir_samp
     }
     if (!(err < low) || now->refused <= 0)
         return false;
-    double near = was < 0.9 * throughput(sample, i) ? 1 : 0.1; /* what the stage can do is near: feel the way */
+    double share = was / throughput(sample, i), near = share < 0.7 ? 1 : share < 0.9 ? 0.4 : 0.1; /* what the stage can do is near: feel the way */
     at->rate[i] = bounded(s, was + fmax(was * s[RAISE] * near, 2 * floor_of(s)));
     return at->rate[i] != was;
 }
