@@ -81,7 +81,7 @@ end)
     place.write(folder .. "/haproxy.cfg", ([[
 global
     nbthread 1
-    maxconn 20000
+    maxconn 9000
     lua-load %s/burner.lua
 defaults
     mode http
