@@ -98,17 +98,18 @@ WEIR_L_RAISES static int push_snapshot(lua_State *L, struct weir_stage *stage)
                   {"dropped", l->dropped},
                   {"unsettled", l->unsettled},
                   {"vm_bytes", (int64_t)s.vm_bytes}};
-    static const char *const waits[WEIR_STAGE_QUANTILES] = {"wait_p50", "wait_p90", "wait_p99"};
-    static const char *const services[WEIR_STAGE_QUANTILES] = {"service_p50", "service_p90", "service_p99"};
+    const struct {
+        const char *name;
+        double value;
+    } times[] = {{"wait_p50", s.wait_s[0]},       {"wait_p90", s.wait_s[1]},       {"wait_p99", s.wait_s[2]},
+                 {"service_p50", s.service_s[0]}, {"service_p90", s.service_s[1]}, {"service_p99", s.service_s[2]}};
     lua_createtable(L, 0, 25);
     lua_pushstring(L, stage->name);
     lua_setfield(L, -2, "stage");
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
         set_integer(L, counts[i].name, counts[i].value);
-    for (size_t i = 0; i < WEIR_STAGE_QUANTILES; i++) {
-        set_number(L, waits[i], s.wait_s[i]);
-        set_number(L, services[i], s.service_s[i]);
-    }
+    for (size_t i = 0; i < sizeof times / sizeof times[0]; i++)
+        set_number(L, times[i].name, times[i].value);
     set_number(L, "rate", s.rate);
     push_admission(L, stage);
     lua_setfield(L, -2, "admission");
