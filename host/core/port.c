@@ -116,35 +116,6 @@ static void leave_gate(struct weir_stage *stage, const struct weir_event *ev)
         weir_gate_return_token(stage->gate, ev->class_index);
 }
 
-/* Apart from ask(), whose way without a gate is to stay short. */
-__attribute__((noinline)) static enum weir_reason ask_gate(struct weir_worker *w, struct weir_stage *stage, const struct weir_event *ev)
-{
-    if (!weir_gate_fits(stage, ev->class_index, 1) || !weir_gate_take_token(stage->gate, ev->class_index, w->now_ns))
-        return WEIR_REASON_GATE;
-    enum weir_reason why = weir_queue_has_line(&stage->queue) ? WEIR_REASON_FULL : take_place(w, stage, ev);
-    if (why == WEIR_REASON_GATE)
-        leave_gate(stage, ev);
-    return why;
-}
-
-/* The gate, then the bounds. NONE: the event has its place, and is to be admitted. GATE: refused. Else the bounds forbid it; the caller
- * finds it another way in, or has it leave the gate. */
-static enum weir_reason ask(struct weir_worker *w, struct weir_stage *stage, struct weir_event *ev)
-{
-    weir_queue_place(&stage->queue, ev);
-    if (stage->gate != NULL)
-        return ask_gate(w, stage, ev);
-    return weir_queue_has_line(&stage->queue) ? WEIR_REASON_FULL : weir_queue_reserve(&stage->queue, ev);
-}
-
-static void note_refusal(const struct weir_worker *w, const struct weir_stage *stage, const struct weir_event *ev, enum weir_reason why)
-{
-    if (ev->request == NULL)
-        return;
-    bool by_gate = why == WEIR_REASON_GATE;
-    weir_request_note(ev->request, stage, why, by_gate ? weir_gate_retry_after_ms(stage->gate, ev->class_index, w->now_ns) : 0);
-}
-
 /* What `ev` may have the place of; those on other workers' own lanes are out of reach. NULL: nothing. */
 static struct weir_event *take_victim(struct weir_worker *w, struct weir_seat *seat, const struct weir_event *ev, enum weir_reason reason)
 {
@@ -160,28 +131,81 @@ static struct weir_event *take_victim(struct weir_worker *w, struct weir_seat *s
     return victim;
 }
 
-/* Drops others, OLDEST or DISPLACED, until there is a place for `ev`. NONE: it has it; else why not. */
-static enum weir_reason make_room(struct weir_worker *w, struct weir_seat *seat, struct weir_event *ev, enum weir_reason why,
+/* Drops one event, OLDEST or DISPLACED, for `ev`. false: there is none to drop. */
+static bool drop_for(struct weir_worker *w, struct weir_seat *seat, const struct weir_event *ev, enum weir_reason reason)
+{
+    struct weir_event *victim = take_victim(w, seat, ev, reason);
+    if (victim == NULL)
+        return false;
+    weir_ledger_add(&seat->ledger.queued, -1);
+    weir_ledger_add(&seat->ledger.queued_bytes, -(int64_t)victim->bytes);
+    weir_queue_release(w, seat->stage, victim);
+    drop(w, seat, victim, reason);
+    return true;
+}
+
+/* Drops others, OLDEST or DISPLACED, until the bounds have a place for `ev`. NONE: it has it; else why not. */
+static enum weir_reason make_room(struct weir_worker *w, struct weir_seat *seat, const struct weir_event *ev, enum weir_reason why,
                                   enum weir_reason reason)
 {
     for (int i = 0; i < DROP_TRIES && why != WEIR_REASON_NONE && why != WEIR_REASON_GATE; i++) {
-        struct weir_event *victim = take_victim(w, seat, ev, reason);
-        if (victim == NULL)
-            return why;
-        weir_ledger_add(&seat->ledger.queued, -1);
-        weir_ledger_add(&seat->ledger.queued_bytes, -(int64_t)victim->bytes);
-        weir_queue_release(w, seat->stage, victim);
-        drop(w, seat, victim, reason);
+        if (!drop_for(w, seat, ev, reason))
+            break;
         why = take_place(w, seat->stage, ev);
     }
     return why;
 }
 
-/* A higher class has the place of a lower one, unless somebody waits for room: then nothing that was accepted is dropped. */
-static bool displaces(const struct weir_overflow_policy *policy, const struct weir_seat *seat, enum weir_reason why)
+/* A higher class may have the place of a lower one, unless somebody waits for room: then nothing that was accepted is dropped. */
+static bool displaces(const struct weir_overflow_policy *policy, const struct weir_stage *stage)
 {
-    return seat->stage->queue.order == WEIR_ORDER_CLASS && policy->policy != WEIR_OVERFLOW_WAIT && (why == WEIR_REASON_FULL || why == WEIR_REASON_BYTES) &&
-           atomic_load_explicit(&seat->stage->queue.shared.waiting, memory_order_relaxed) == 0;
+    return policy != NULL && stage->queue.order == WEIR_ORDER_CLASS && policy->policy != WEIR_OVERFLOW_WAIT &&
+           atomic_load_explicit(&stage->queue.shared.waiting, memory_order_relaxed) == 0;
+}
+
+/* Whether the gate's limit has a place for `ev`, or others can be displaced for it. */
+static bool fits(struct weir_worker *w, const struct weir_overflow_policy *policy, struct weir_stage *stage, const struct weir_event *ev)
+{
+    for (int i = 0; !weir_gate_fits(stage, ev->class_index, 1); i++)
+        if (i == DROP_TRIES || !displaces(policy, stage) || !drop_for(w, w->seats[stage->index], ev, WEIR_REASON_DISPLACED))
+            return false;
+    return true;
+}
+
+static enum weir_reason ask_bounds(struct weir_worker *w, const struct weir_overflow_policy *policy, struct weir_stage *stage,
+                                   const struct weir_event *ev)
+{
+    enum weir_reason why = weir_queue_has_line(&stage->queue) ? WEIR_REASON_FULL : take_place(w, stage, ev);
+    bool bound = why == WEIR_REASON_FULL || why == WEIR_REASON_BYTES;
+    return bound && displaces(policy, stage) ? make_room(w, w->seats[stage->index], ev, why, WEIR_REASON_DISPLACED) : why;
+}
+
+/* Apart from ask(), whose way without a gate is to stay short. */
+__attribute__((noinline)) static enum weir_reason ask_gate(struct weir_worker *w, const struct weir_overflow_policy *policy,
+                                                           struct weir_stage *stage, const struct weir_event *ev)
+{
+    if (!weir_gate_take_token(stage->gate, ev->class_index, w->now_ns))
+        return WEIR_REASON_GATE;
+    enum weir_reason why = fits(w, policy, stage, ev) ? ask_bounds(w, policy, stage, ev) : WEIR_REASON_GATE;
+    if (why == WEIR_REASON_GATE)
+        leave_gate(stage, ev);
+    return why;
+}
+
+/* The gate, then the bounds. NONE: the event has its place, and is to be admitted. GATE: refused. Else the bounds forbid it; the caller
+ * finds it another way in, or has it leave the gate. `policy`: of the edge it comes by; NULL: no other event is dropped for it. */
+static enum weir_reason ask(struct weir_worker *w, const struct weir_overflow_policy *policy, struct weir_stage *stage, struct weir_event *ev)
+{
+    weir_queue_place(&stage->queue, ev);
+    return stage->gate != NULL ? ask_gate(w, policy, stage, ev) : ask_bounds(w, policy, stage, ev);
+}
+
+static void note_refusal(const struct weir_worker *w, const struct weir_stage *stage, const struct weir_event *ev, enum weir_reason why)
+{
+    if (ev->request == NULL)
+        return;
+    bool by_gate = why == WEIR_REASON_GATE;
+    weir_request_note(ev->request, stage, why, by_gate ? weir_gate_retry_after_ms(stage->gate, ev->class_index, w->now_ns) : 0);
 }
 
 static enum weir_verdict offer(struct weir_worker *w, const struct weir_overflow_policy *policy, struct weir_stage *stage,
@@ -244,12 +268,7 @@ static enum weir_verdict offer(struct weir_worker *w, const struct weir_overflow
         return WEIR_VERDICT_EXPIRED;
     }
     ev->bytes = event_bytes(ev);
-    enum weir_reason why = ask(w, stage, ev);
-    if (why != WEIR_REASON_NONE && displaces(policy, seat, why)) {
-        why = make_room(w, seat, ev, why, WEIR_REASON_DISPLACED);
-        if (why == WEIR_REASON_GATE)
-            leave_gate(stage, ev);
-    }
+    enum weir_reason why = ask(w, policy, stage, ev);
     if (why != WEIR_REASON_NONE)
         return overflow(w, policy, seat, ev, em, why, hops);
     admit(w, seat, ev);
@@ -388,7 +407,7 @@ static enum weir_verdict reserve(struct weir_worker *w, struct weir_stage *targe
     *ret_why = WEIR_REASON_TOO_LATE;
     if (ev->deadline_ns != 0 && w->now_ns > ev->deadline_ns)
         return WEIR_VERDICT_EXPIRED;
-    *ret_why = ask(w, target, ev);
+    *ret_why = ask(w, NULL, target, ev);
     if (*ret_why == WEIR_REASON_NONE)
         return WEIR_VERDICT_ACCEPTED;
     if (*ret_why == WEIR_REASON_GATE)

@@ -251,6 +251,68 @@ static void a_failed_event_is_refused_by_the_gate_of_on_error(void **state)
     assert_gated(3, 2);
 }
 
+static enum weir_verdict emit_of_class(int64_t value, uint8_t class_index)
+{
+    struct weir_event *ev = rig_event(w, value);
+    ev->class_index = class_index;
+    return rig_emit(w, FEED, ev);
+}
+
+/* WORK gives higher classes first, and has a gate for two of them that lets in 3 in all, by `rate`. */
+static void finish_limited(enum weir_overflow policy, double rate)
+{
+    struct weir_err err;
+    assert_int_equal(weir_gate_create(2, &rig->g->stages[WORK].gate, &err), WEIR_OK);
+    gate = rig->g->stages[WORK].gate;
+    rig->g->stages[WORK].queue.order = WEIR_ORDER_CLASS;
+    rig->g->stages[WORK].queue.capacity = 10;
+    finish((struct weir_overflow_policy){policy, NULL});
+    struct weir_gate_bounds b = {.rate = {rate, rate}, .burst = 3, .limit = 3, .share = {1, 1}, .shed_after_s = INFINITY};
+    weir_gate_set(gate, &b, w->now_ns);
+}
+
+static void within_the_limit_a_higher_class_has_the_place_of_a_lower_one(void **state)
+{
+    (void)state;
+    finish_limited(WEIR_OVERFLOW_REJECT, INFINITY);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(emit_of_class(i, 1), i < 3 ? WEIR_VERDICT_ACCEPTED : WEIR_VERDICT_REJECTED);
+    assert_int_equal(emit_of_class(10, 0), WEIR_VERDICT_ACCEPTED);
+    assert_int_equal(emit_of_class(11, 0), WEIR_VERDICT_ACCEPTED);
+    assert_int_equal(emit_of_class(12, 0), WEIR_VERDICT_ACCEPTED);
+    assert_int_equal(emit_of_class(13, 0), WEIR_VERDICT_REJECTED); /* of its own nothing gives way */
+    assert_int_equal(reason(WORK, WEIR_REASON_DISPLACED), 3);
+    assert_int_equal(reason(WORK, WEIR_REASON_GATE), 2);
+    rig_run(w);
+    assert_int_equal(rig_ledger(rig, WORK).handled, 3);
+    rig_check_ledger(rig, WORK);
+}
+
+static void nothing_gives_way_to_what_the_rate_refuses(void **state)
+{
+    (void)state;
+    finish_limited(WEIR_OVERFLOW_REJECT, 0.05);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(emit_of_class(i, 0), WEIR_VERDICT_ACCEPTED);
+    assert_int_equal(emit_of_class(3, 0), WEIR_VERDICT_REJECTED);
+    rig_run(w);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(emit_of_class(i, 1), WEIR_VERDICT_ACCEPTED);
+    assert_int_equal(emit_of_class(4, 0), WEIR_VERDICT_REJECTED); /* its tokens are spent */
+    assert_int_equal(reason(WORK, WEIR_REASON_DISPLACED), 0);
+    rig_check_ledger(rig, WORK);
+}
+
+static void nothing_gives_way_where_emitters_wait(void **state)
+{
+    (void)state;
+    finish_limited(WEIR_OVERFLOW_WAIT, INFINITY);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(emit_of_class(i, 1), WEIR_VERDICT_ACCEPTED);
+    assert_int_equal(emit_of_class(10, 0), WEIR_VERDICT_REJECTED);
+    assert_int_equal(reason(WORK, WEIR_REASON_DISPLACED), 0);
+}
+
 #define PORT_TEST(f) cmocka_unit_test_setup_teardown(f, open_rig, close_rig)
 
 int main(void)
@@ -265,6 +327,9 @@ int main(void)
         PORT_TEST(all_or_none_waits_for_room_but_never_for_the_gate),
         PORT_TEST(what_was_let_in_to_wait_is_counted_when_its_verdict_falls),
         PORT_TEST(a_failed_event_is_refused_by_the_gate_of_on_error),
+        PORT_TEST(within_the_limit_a_higher_class_has_the_place_of_a_lower_one),
+        PORT_TEST(nothing_gives_way_to_what_the_rate_refuses),
+        PORT_TEST(nothing_gives_way_where_emitters_wait),
     };
     return cmocka_run_group_tests_name("gate_port", tests, NULL, NULL);
 }
