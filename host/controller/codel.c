@@ -4,7 +4,8 @@
  * of late in that time. While more than that waits the newest come first (`order: adaptive`); among those that were let in since, each in its turn, is begun in time, and
  * newest first would only keep some waiting. It is over when nothing was refused for an interval.
  *
- * The highest class may take more than that as long as its own events are begun within the target: what is too much are the others. */
+ * The highest class may take more than that as long as its own events are begun within the target: what is too much are the others. Under
+ * `order: class` the shortest wait is that of the highest one: there a queue stands, too, that is twice as long as what ends within the target. */
 #include "controller/codel.h"
 
 #include <math.h>
@@ -93,15 +94,22 @@ static const char *enter_or_hold(const double *s, struct state *st, const struct
     at->overloaded = positive(sample->depth) > at->limit;
     if (entered)
         return "a queue stands";
-    return fabs(at->limit - before) >= 0.5 || at->overloaded != newest_before ? "what ends within the target" : NULL;
+    bool moves = fabs(at->limit - before) >= fmax(0.5, 0.1 * before); /* not for each event more or less that ended */
+    return moves || at->overloaded != newest_before ? "what ends within the target" : NULL;
+}
+
+/* Where the queue gives the highest class or the newest first, some are begun at once while the others wait: then its length says it. */
+static bool stands(const double *s, const struct state *st, const struct weir_sample *sample)
+{
+    return sample->wait_min_s > s[TARGET] || (st->drain > 0 && sample->depth > 2 * fmax(1, st->drain * s[TARGET]));
 }
 
 static const char *step(const double *s, void *state, const struct weir_sample *sample, struct weir_setpoint *at)
 {
     struct state *st = state;
     struct weir_setpoint was = *at;
-    bool above = sample->wait_min_s > s[TARGET];
     note_drain(s, st, sample);
+    bool above = stands(s, st, sample);
     st->above_s = above ? positive(st->above_s) + sample->elapsed_s : 0;
     st->calm_s = refused(sample) > 0 || above ? 0 : positive(st->calm_s) + sample->elapsed_s;
     if (st->overloaded != 0 && st->calm_s >= s[INTERVAL]) {

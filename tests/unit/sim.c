@@ -73,14 +73,13 @@ static struct sim_window *window_of(struct sim *s, double arrived_s)
     return &s->ret->windows[i];
 }
 
-static bool takes_token(struct sim *s, size_t c, double now)
+static bool takes_token(struct sim *s, size_t c)
 {
     double rate = s->at.rate[c];
     if (rate == (double)INFINITY)
         return true;
     if (s->tokens[c] < 1)
         return false;
-    (void)now;
     s->tokens[c]--;
     return true;
 }
@@ -93,12 +92,33 @@ static void fill_tokens(struct sim *s, double now)
     s->tokens_s = now;
 }
 
-static bool admits(struct sim *s, size_t c, double now)
+static bool fits(const struct sim *s, size_t c)
 {
     double inside = (double)(s->queued + s->running_count);
-    if (inside + 1 > fmax(1, s->at.limit * s->at.share[c]))
+    return inside + 1 <= fmax(1, s->at.limit * s->at.share[c]);
+}
+
+/* As the host does it: the newest of the lowest class gives way to a higher one that the limit or the bounds refuse. */
+static bool displaces(struct sim *s, size_t c)
+{
+    size_t lowest = s->queued;
+    for (size_t i = 0; s->o->by_class && i < s->queued; i++)
+        if (s->queue[i].class_index > c && (lowest == s->queued || s->queue[i].class_index >= s->queue[lowest].class_index))
+            lowest = i;
+    if (lowest == s->queued)
         return false;
-    return takes_token(s, c, now);
+    const struct job *j = &s->queue[lowest];
+    s->dropped++;
+    s->ret->classes[j->class_index].shed += j->arrived_s >= s->from_s;
+    s->ret->classes[j->class_index].displaced += j->arrived_s >= s->from_s;
+    memmove(&s->queue[lowest], &s->queue[lowest + 1], (s->queued - lowest - 1) * sizeof *s->queue);
+    s->queued--;
+    return true;
+}
+
+static bool is_full(const struct sim *s)
+{
+    return s->queued == s->o->capacity || s->queued == SIM_QUEUE;
 }
 
 static void arrive(struct sim *s, size_t c, double now)
@@ -111,8 +131,11 @@ static void arrive(struct sim *s, size_t c, double now)
     w->offered++;
     sum->offered += counts;
     fill_tokens(s, now);
-    bool gated = !admits(s, c, now);
-    if (gated || s->queued == s->o->capacity || s->queued == SIM_QUEUE) {
+    bool gated = !takes_token(s, c);
+    while (!gated && (!fits(s, c) || is_full(s)) && displaces(s, c))
+        ;
+    gated = gated || !fits(s, c);
+    if (gated || is_full(s)) {
         s->counts[c].refused += gated;
         sum->refused += counts;
         w->refused++;

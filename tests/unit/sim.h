@@ -35,7 +35,7 @@ struct sim_window {
 };
 
 struct sim_class {
-    double offered, admitted, refused, good, shed;
+    double offered, admitted, refused, good, shed /* dropped after it was admitted */, displaced /* of them for a higher class */;
     double p90_s, wait_p90_s;
 };
 
