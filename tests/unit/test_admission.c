@@ -102,6 +102,121 @@ static void without_samples_nothing_is_decided(void **state)
     }
 }
 
+/* As a run can leave it. */
+static double usual(void)
+{
+    static const double scale[] = {0, 0.001, 0.1, 1, 20};
+    return uniform() * scale[(size_t)(uniform() * 5)];
+}
+
+/* A controller in some state, a sample, where the gate stands. */
+struct moment {
+    double settings[WEIR_SETTINGS_MAX], memory[512];
+    struct weir_sample in;
+    struct weir_setpoint at;
+};
+
+static void some_moment(const struct weir_controller_type *type, struct moment *m)
+{
+    *m = (struct moment){.in = {.elapsed_s = 0.1 + uniform(), .depth = floor(usual() * 100), .running = floor(usual()), .capacity = 1024,
+                                .handled = floor(usual() * 50), .wait_min_s = 1e-6 + usual(), .wait_s = usual(), .service_s = 1e-4 + usual(),
+                                .threads = 1 + floor(usual()), .class_count = 1 + (size_t)(uniform() * 3)}};
+    settings_of(type, m->settings);
+    for (size_t i = 0; i < type->state_size / sizeof(double); i++)
+        m->memory[i] = usual();
+    weir_setpoint_init(&m->at);
+    for (size_t i = 0; i < m->in.class_count; i++) {
+        double offered = floor(usual() * 100), refused = floor(offered * uniform());
+        m->in.classes[i] = (struct weir_sample_class){.offered = offered, .refused = refused, .ended = floor((offered - refused) * uniform()),
+                                                      .response_s = usual(), .wait_s = usual()};
+        if (uniform() < 0.7)
+            m->at.rate[i] = 0.05 + usual() * 50;
+    }
+}
+
+static struct weir_setpoint after(const struct weir_controller_type *type, struct moment m)
+{
+    (void)type->step(m.settings, m.memory, &m.in, &m.at);
+    return m.at;
+}
+
+static void check_no_more(const struct weir_controller_type *type, const char *what, const struct weir_setpoint *worse, const struct weir_setpoint *better)
+{
+    for (size_t i = 0; i < WEIR_CLASSES_MAX; i++)
+        if (worse->rate[i] > better->rate[i] || worse->limit > better->limit)
+            fail_msg("%s, %s: rate of class %zu %g and %g, limit %g and %g", type->name, what, i, worse->rate[i], better->rate[i],
+                     worse->limit, better->limit);
+}
+
+/* Of two moments that differ in one thing. */
+static void what_is_worse_lets_no_more_in(void **state)
+{
+    (void)state;
+    size_t differ[TYPES] = {0};
+    for (size_t t = 0; t < TYPES; t++) {
+        for (int run = 0; run < 20000; run++) {
+            struct moment m, later, longer, slower;
+            some_moment(types[t], &m);
+            later = longer = slower = m;
+            later.in.wait_min_s += usual();
+            later.in.wait_s += usual();
+            longer.in.depth += floor(usual() * 100);
+            for (size_t i = 0; i < m.in.class_count; i++) {
+                slower.in.classes[i].response_s += usual();
+                slower.in.classes[i].wait_s += usual();
+            }
+            if (types[t] == &weir_token_bucket_type)
+                slower.settings[0] *= uniform();
+            struct weir_setpoint at = after(types[t], m), worse[] = {after(types[t], later), after(types[t], slower), after(types[t], longer)};
+            check_no_more(types[t], "it waits longer", &worse[0], &at);
+            check_no_more(types[t], "it takes longer", &worse[1], &at);
+            if (types[t] != &weir_gradient_type) /* a limit that is used may be raised */
+                check_no_more(types[t], "more waits", &worse[2], &at);
+            for (size_t i = 0; i < 3; i++)
+                differ[t] += memcmp(&worse[i], &at, sizeof at) != 0;
+        }
+        assert_true(differ[t] > 200); /* else little was shown */
+    }
+}
+
+/* A stage that does 1000 a second and is asked for 20, of which the gate lets in what it is set to. */
+static void lighten(struct moment *m)
+{
+    double in_all = 0;
+    m->in.elapsed_s = 1;
+    m->in.wait_s = m->in.wait_min_s = 1e-4;
+    m->in.service_s = 1e-3;
+    m->in.depth = m->in.running = 0;
+    for (size_t i = 0; i < m->in.class_count; i++) {
+        double let_in = fmin(20, m->at.rate[i]);
+        m->in.classes[i] = (struct weir_sample_class){.offered = 20, .refused = 20 - let_in, .ended = let_in, .response_s = 1.1e-3, .wait_s = 1e-4};
+        in_all += let_in;
+    }
+    m->in.handled = in_all;
+}
+
+static void from_any_state_a_light_load_is_let_in_again(void **state)
+{
+    (void)state;
+    for (size_t t = 0; t < TYPES; t++) {
+        for (int run = 0; run < 500; run++) {
+            struct moment m;
+            some_moment(types[t], &m);
+            weir_setpoint_init(&m.at);
+            for (int i = 0; i < 10; i++) /* goes where the controller itself goes */
+                (void)types[t]->step(m.settings, m.memory, &m.in, &m.at);
+            for (int i = 0; i < 600; i++) {
+                lighten(&m);
+                (void)types[t]->step(m.settings, m.memory, &m.in, &m.at);
+            }
+            for (size_t i = 0; i < m.in.class_count; i++)
+                if (m.at.rate[i] < 20 || m.at.limit < 2 || m.at.shed_after_s < 1e-3)
+                    fail_msg("%s: rate of class %zu %g, limit %g of %g, sheds after %g s", types[t]->name, i, m.at.rate[i], m.at.share[i],
+                             m.at.limit, m.at.shed_after_s);
+        }
+    }
+}
+
 /* They leave it to the pool as long as that can grow. */
 static void nothing_is_tightened_while_the_pool_can_grow(void **state)
 {
@@ -359,6 +474,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(nothing_makes_them_leave_their_bounds),
         TEST(without_samples_nothing_is_decided),
+        TEST(what_is_worse_lets_no_more_in),
+        TEST(from_any_state_a_light_load_is_let_in_again),
         TEST(nothing_is_tightened_while_the_pool_can_grow),
         TEST(goodput_holds_at_ten_times_the_load),
         TEST(codel_is_back_on_target_soon_after_a_step),
