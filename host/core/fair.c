@@ -219,6 +219,8 @@ struct weir_event *weir_fair_take_oldest(struct weir_fair *f, const struct weir_
     struct weir_fair_key *k = ev != NULL ? find(f, ev) : NULL;
     if (k == NULL || weir_list_empty(&k->events))
         k = lowest(f);
+    if (ev != NULL && k->round < round_of(f, ev))
+        return NULL;
     return take_out(f, k, k->events.next);
 }
 

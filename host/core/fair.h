@@ -74,7 +74,7 @@ size_t weir_fair_take(struct weir_fair *f, struct weir_event **out, size_t max, 
 void weir_fair_put_back(struct weir_fair *f, struct weir_event *ev);
 void weir_fair_remove(struct weir_fair *f, struct weir_event *ev);
 /* The oldest of the key of `ev`; when that has none, or `ev` is NULL, of a key of the lowest class that has
- * events. NULL: there is none. */
+ * events. NULL: there is none, or it is of a higher class than `ev`. */
 struct weir_event *weir_fair_take_oldest(struct weir_fair *f, const struct weir_event *ev);
 /* The newest of a class below `class_index`, of the lowest. NULL: there is none. */
 struct weir_event *weir_fair_take_below(struct weir_fair *f, uint8_t class_index);

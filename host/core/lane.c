@@ -69,13 +69,14 @@ static size_t lowest_class(const struct weir_lane *l)
     return i;
 }
 
-struct weir_event *weir_lane_take_oldest(struct weir_lane *l)
+struct weir_event *weir_lane_take_oldest(struct weir_lane *l, uint8_t class_index)
 {
     if (l->count == 0)
         return NULL;
     if (l->order != WEIR_ORDER_CLASS)
         return remove_node(l, l->all.next);
-    return remove_node(l, l->classes[lowest_class(l)].next);
+    size_t lowest = lowest_class(l);
+    return lowest >= class_index ? remove_node(l, l->classes[lowest].next) : NULL;
 }
 
 struct weir_event *weir_lane_take_below(struct weir_lane *l, uint8_t class_index)

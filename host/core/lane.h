@@ -32,8 +32,9 @@ void weir_lane_put_back(struct weir_lane *l, struct weir_event *ev);
 size_t weir_lane_take(struct weir_lane *l, struct weir_event **out, size_t max, bool newest_first);
 /* Takes `ev`, one of the lane's, out. */
 void weir_lane_remove(struct weir_lane *l, struct weir_event *ev);
-/* Takes the event that waits longest (with classes: of the lowest class that has one); NULL when empty. For drop_oldest. */
-struct weir_event *weir_lane_take_oldest(struct weir_lane *l);
+/* Takes the event that waits longest; with WEIR_ORDER_CLASS: of the lowest class that has one, unless that is above `class_index` (0: any
+ * will do). NULL: there is none. For drop_oldest. */
+struct weir_event *weir_lane_take_oldest(struct weir_lane *l, uint8_t class_index);
 /* With WEIR_ORDER_CLASS: takes the newest of a class below `class_index`, of the lowest. NULL: there is none. */
 struct weir_event *weir_lane_take_below(struct weir_lane *l, uint8_t class_index);
 

@@ -121,7 +121,7 @@ static struct weir_event *take_victim(struct weir_worker *w, struct weir_seat *s
 {
     bool oldest = reason == WEIR_REASON_OLDEST;
     struct weir_shared_lane *shared = &seat->stage->queue.shared;
-    struct weir_event *victim = oldest ? weir_lane_take_oldest(&seat->lane) : weir_lane_take_below(&seat->lane, ev->class_index);
+    struct weir_event *victim = oldest ? weir_lane_take_oldest(&seat->lane, ev->class_index) : weir_lane_take_below(&seat->lane, ev->class_index);
     if (victim != NULL)
         return victim;
     weir_worker_flush(w); /* what is on its way counts too */

@@ -59,7 +59,7 @@ void weir_seat_spill(struct weir_seat *seat)
     struct weir_list events;
     struct weir_event *ev;
     weir_list_init(&events);
-    while ((ev = weir_lane_take_oldest(&seat->lane)) != NULL)
+    while ((ev = weir_lane_take_oldest(&seat->lane, 0)) != NULL)
         weir_list_append(&events, &ev->node);
     seat->worker->ready[seat->stage->rank / 64] &= ~(1ULL << (seat->stage->rank % 64));
     if (!weir_list_empty(&events))

@@ -137,7 +137,7 @@ struct weir_event *weir_shared_lane_take_oldest_locked(struct weir_shared_lane *
     if (l->fair != NULL)
         return weir_fair_take_oldest(l->fair, ev);
     if (l->partitions == NULL)
-        return weir_lane_take_oldest(&l->lane);
+        return weir_lane_take_oldest(&l->lane, ev != NULL ? ev->class_index : 0);
     struct weir_event *oldest = NULL;
     for (size_t i = 0; i < WEIR_PARTITIONS; i++) {
         struct weir_partition *p = &l->partitions[i];

@@ -55,7 +55,8 @@ bool weir_shared_lane_release_locked(struct weir_shared_lane *l, uint32_t partit
 bool weir_shared_lane_put_back_locked(struct weir_shared_lane *l, struct weir_event *ev);
 /* Takes `ev`, one of the lane's, out. */
 void weir_shared_lane_remove_locked(struct weir_shared_lane *l, struct weir_event *ev);
-/* Takes the event that waits longest, of any partition; when fair, of the key of `ev` (weir_fair_take_oldest). NULL when empty. */
+/* Takes the event that waits longest, of any partition; when fair, of the key of `ev` (weir_fair_take_oldest), with classes none
+ * of a higher one than `ev`'s. `ev` NULL: any. NULL: there is none. */
 struct weir_event *weir_shared_lane_take_oldest_locked(struct weir_shared_lane *l, const struct weir_event *ev);
 /* With `order: class`: takes the newest of a class below `class_index`, of the lowest. NULL: there is none. */
 struct weir_event *weir_shared_lane_take_below_locked(struct weir_shared_lane *l, uint8_t class_index);

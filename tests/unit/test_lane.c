@@ -70,8 +70,8 @@ static void the_oldest_is_what_waits_longest(void **state)
     for (size_t o = 0; o < 3; o++) {
         fill(orders[o]);
         for (uint64_t i = 0; i < 6; i++)
-            assert_int_equal(weir_lane_take_oldest(&lane)->id, i);
-        assert_null(weir_lane_take_oldest(&lane));
+            assert_int_equal(weir_lane_take_oldest(&lane, 0)->id, i);
+        assert_null(weir_lane_take_oldest(&lane, 0));
         assert_int_equal(lane.count, 0);
     }
 }
@@ -82,8 +82,18 @@ static void with_classes_the_lowest_gives_its_oldest(void **state)
     static const uint64_t ids[6] = {2, 5, 0, 3, 1, 4};
     fill(WEIR_ORDER_CLASS);
     for (size_t i = 0; i < 6; i++)
-        assert_int_equal(weir_lane_take_oldest(&lane)->id, ids[i]);
-    assert_null(weir_lane_take_oldest(&lane));
+        assert_int_equal(weir_lane_take_oldest(&lane, 0)->id, ids[i]);
+    assert_null(weir_lane_take_oldest(&lane, 0));
+}
+
+static void a_higher_class_gives_nothing(void **state)
+{
+    (void)state;
+    fill(WEIR_ORDER_CLASS);
+    assert_int_equal(weir_lane_take_oldest(&lane, 2)->id, 2);
+    assert_int_equal(weir_lane_take_oldest(&lane, 2)->id, 5);
+    assert_null(weir_lane_take_oldest(&lane, 2));
+    assert_int_equal(weir_lane_take_oldest(&lane, 1)->id, 0);
 }
 
 static void the_newest_of_the_lowest_class_gives_way_to_higher_ones(void **state)
@@ -105,6 +115,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_newest_of_the_lowest_class_gives_way_to_higher_ones),
+        TEST(a_higher_class_gives_nothing),
         TEST(fifo_takes_the_oldest_first),      TEST(lifo_takes_the_newest_first),
         TEST(adaptive_does_what_it_is_told),    TEST(class_takes_the_highest_first_and_oldest_inside_it),
         TEST(the_oldest_is_what_waits_longest), TEST(with_classes_the_lowest_gives_its_oldest),
