@@ -6,10 +6,14 @@
  * IEEE/ACM ToN 6(2), 1998, with alpha 1). So n keys that send more than is handled come to hold capacity / (n
  * + 1) each, and as much stays free for a key that comes. turn of a key: one event, then it goes behind the
  * others (McKenney, 'Stochastic fairness queueing', INFOCOM 1990, but with a list for each key, not for each
- * hash). With `order: class` each class has a round of its own, and a key that sends two classes counts as
- * two.
+ * hash). A key that had no events comes before those whose events have waited for a turn, once, and has to go
+ * through a round before it can do so again: who sends seldom does not wait for those who send without end
+ * (Hoeiland-Joergensen et al., RFC 8290, 'The Flow Queue CoDel Packet Scheduler', section 4). FRESH_MAX such
+ * keys in a row, then one of the round, so that the round always goes on. With `order: class` each class has a round
+ * of its own, and a key that sends two classes counts as two.
  *
- * A key is there while it holds room or waits for it. Events without a key have one in common.
+ * A key is there while it holds room, waits for it, or goes through its round. Events without a key have one
+ * in common.
  * Owner: the shared lane. Threads: under its lock. */
 #ifndef WEIR_CORE_FAIR_H
 #define WEIR_CORE_FAIR_H
@@ -28,7 +32,7 @@ struct weir_waiter;
 
 /* A key of weir_fair.rounds, for those who look at its events. */
 struct weir_fair_key {
-    struct weir_list turn;      /* of its class's round while it has events */
+    struct weir_list turn;      /* of its class's fresh keys or its round */
     struct weir_list waiting;   /* of weir_fair.waiting while somebody waits */
     struct weir_list events;    /* oldest first */
     struct weir_list waiters;   /* longest first */
@@ -36,12 +40,15 @@ struct weir_fair_key {
     uint64_t place;             /* weir_event.place of its events */
     size_t held, held_bytes;    /* room it has, of events that wait, are on their way, or were just taken */
     uint8_t round;
+    bool fresh; /* it has a place among the fresh ones */
 };
 
 struct weir_fair {
     enum weir_order order;
-    struct weir_list
-        rounds[WEIR_CLASSES_MAX]; /* keys whose turn comes first stand first; all in [0] unless by class */
+    /* Of each class, all in [0] unless by class; keys whose turn comes first stand first. */
+    struct weir_list fresh[WEIR_CLASSES_MAX];  /* with events, had none before */
+    struct weir_list rounds[WEIR_CLASSES_MAX]; /* with events, or without: then it is forgotten at its turn */
+    unsigned ahead[WEIR_CLASSES_MAX];          /* fresh keys taken from since one of the round was */
     struct weir_list waiting;     /* keys with waiters */
     size_t count;                 /* events in all lists */
     size_t held[WEIR_CLASSES_MAX], held_bytes[WEIR_CLASSES_MAX]; /* room that the keys of a round have */

@@ -76,18 +76,24 @@ static void walk_lane(struct walk *w, struct weir_lane *l)
         walk_add(w, &l->classes[i]);
 }
 
+/* `ret_left`: how many keys more there is room for. */
+static void walk_keys(struct walk *w, const struct weir_list *keys, uint64_t before_ns, size_t *ret_left)
+{
+    for (const struct weir_list *node = keys->next; node != keys && *ret_left > 0; node = node->next) {
+        struct weir_fair_key *k = WEIR_LIST_ENTRY(node, struct weir_fair_key, turn);
+        if (weir_list_empty(&k->events) || WEIR_LIST_ENTRY(k->events.next, struct weir_event, node)->enqueued_ns >= before_ns)
+            continue;
+        walk_add(w, &k->events);
+        --*ret_left;
+    }
+}
+
 static void walk_fair(struct walk *w, const struct weir_fair *f, uint64_t before_ns)
 {
-    for (size_t i = 0, n = 0; i < WEIR_CLASSES_MAX; i++) {
-        WEIR_LIST_EACH(node, next, &f->rounds[i])
-        {
-            struct weir_fair_key *k = WEIR_LIST_ENTRY(node, struct weir_fair_key, turn);
-            if (WEIR_LIST_ENTRY(k->events.next, struct weir_event, node)->enqueued_ns >= before_ns)
-                continue;
-            walk_add(w, &k->events);
-            if (++n == KEYS_MAX)
-                return;
-        }
+    size_t left = KEYS_MAX;
+    for (size_t i = 0; i < WEIR_CLASSES_MAX; i++) {
+        walk_keys(w, &f->rounds[i], before_ns, &left);
+        walk_keys(w, &f->fresh[i], before_ns, &left);
     }
 }
 

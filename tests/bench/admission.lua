@@ -8,36 +8,44 @@ local recovery = require "recovery"
 
 local LOADS <const> = {0.5, 1, 2, 4, 10}
 local TARGET_MS <const> = 20
+local RATE <const> = 0.95 -- of a token bucket: as a share of what was measured
 
 local controllers = {
     {name = "none"},
     {name = "codel", admission = ("{controller: codel, target: %dms}"):format(TARGET_MS)},
     {name = "response_time", admission = ("{controller: response_time, target: %dms}"):format(TARGET_MS)},
     {name = "gradient", admission = "gradient"},
-    {name = "token_bucket"}, -- its rate is what was measured
+    {name = "token_bucket", admission = "{controller: token_bucket, rate: 1000000, burst: 4}", at_rate = true},
 }
 
 -- What a server can do is measured before and after: its loop is counted out when it starts, and the machine is not
 -- always as fast. When the two are far
 -- apart the load is done again, `patience` times.
-local function load_once(options, start, times)
-    local server = start()
+local function load_once(options, subject, times)
+    local server = subject.start(5)
     local before = burn.capacity(server)
+    if subject.at_rate then
+        burn.set(server, "stages.page.admission.rate", ("%.0f"):format(RATE * before))
+    end
     local warm, seconds = options.seconds * 1.5, options.seconds * 3
     local r = burn.load(server, warm + seconds, ("%g"):format(before * times), ("warm=%g"):format(warm))
+    if subject.at_rate then
+        burn.set(server, "stages.page.admission.rate", "1000000")
+    end
     local answers, after = pcall(burn.capacity, server) -- one that has a backlog may have none for so long
     after = answers and after or before
     processes.stop(server)
     return r, (before + after) / 2, math.abs(before - after) / (before + after)
 end
 
-local function measure_one(options, report, name, start)
+local function measure_one(options, report, subject)
+    local name = subject.name
     for _, times in ipairs(LOADS) do
         if #options.words == 0 or options.loads[times] then
             local r, can, off
             local tries = 0
             repeat
-                r, can, off = load_once(options, start, times)
+                r, can, off = load_once(options, subject, times)
                 tries = tries + 1
             until off < 0.03 or tries > options.patience
             local case = ("%g x"):format(times)
@@ -52,16 +60,16 @@ local function measure_one(options, report, name, start)
 end
 
 local function measure(options, report)
-    local server = burn.start("capacity", 5)
-    local can = burn.capacity(server)
-    processes.stop(server)
     for _, c in ipairs(controllers) do
-        local bucket = ("{controller: token_bucket, rate: %.0f, burst: 4}"):format(0.97 * can)
-        local admission = c.name == "token_bucket" and bucket or c.admission
-        measure_one(options, report, c.name, function() return burn.start("load", 5, {admission = admission}) end)
+        c.start = function(ms) return burn.start("load", ms, {admission = c.admission}) end
+        measure_one(options, report, c)
     end
     for _, peer in ipairs(burn.peers) do
-        measure_one(options, report, peer.name, function() return peer.start(5) end)
+        if peer.is_there() then
+            measure_one(options, report, peer)
+        else
+            report:say(peer.name .. " is not installed: left out")
+        end
     end
 end
 

@@ -123,12 +123,21 @@ http.createServer((req, res) => {
     return processes.start("node-burn", "node " .. place.quote(folder .. "/burner.js"), port, 0)
 end
 
+local function has(program)
+    return function() return place.capture(("PATH=$PATH:/usr/sbin:/sbin command -v %s || true"):format(program)) ~= "" end
+end
+
 -- With the backlog that each has by default.
 M.peers = {
-    {name = "nginx + Lua", start = start_nginx},
-    {name = "HAProxy + Lua", start = start_haproxy},
-    {name = "Node", start = start_node},
+    {name = "nginx + Lua", start = start_nginx, is_there = has("nginx")},
+    {name = "HAProxy + Lua", start = start_haproxy, is_there = has("haproxy")},
+    {name = "Node", start = start_node, is_there = has("node")},
 }
+
+-- `weir set` of a running weir.
+function M.set(server, path, value)
+    place.shell(("%s set %s %s --admin %s"):format(place.weir, path, value, server.admin))
+end
 
 -- Requests a second that it answers when never idle; two connections are no overload to anybody.
 function M.capacity(server)
