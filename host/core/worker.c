@@ -341,6 +341,7 @@ static void check_ledgers(const struct weir_worker *w)
 static void run_turns(struct weir_worker *w)
 {
     for (;;) {
+        weir_worker_flush(w); /* what the poll brought is there before the first batch, which may take long */
         run_rounds(w);
         run_aside(w);
         weir_worker_flush(w);

@@ -1,6 +1,7 @@
 /* core/worker.h - one thread with one libuv loop: it polls, takes, handles, flushes and accounts.
  *
- *   turn:  rounds { every stage with events, downstream first: take a batch, handle it }  until idle or it is time to poll
+ *   turn:  send what the poll brought for shared lanes
+ *          → rounds { every stage with events, downstream first: take a batch, handle it }  until idle or it is time to poll
  *          → one piece of work that was set aside → send what goes to other pools → deliver the inbox
  *          → poll (without waiting while there is work, else parked)
  *

@@ -34,8 +34,9 @@ end
 
 local KEYS <const> = 7
 local KEYS_MS <const> = 5
+local KEY_LOAD <const> = 0.05 -- of the capacity: eight of them are no overload, one of them 100 times is one of five times
 
--- Eight keys that send a tenth of the capacity each; `greedy`: one of them 100 times that.
+-- Eight keys that send alike; `greedy`: one of them 100 times that.
 local function measure_keys(options, report, queue, greedy)
     local server = burn.start("keys", KEYS_MS, {queue = queue, source = "key: {header: X-Class}"})
     local warm, seconds, can = options.seconds, options.seconds * 10, burn.capacity(server)
@@ -45,7 +46,7 @@ local function measure_keys(options, report, queue, greedy)
         words[i] = ("class=key%d:%g"):format(i, 1 / all)
     end
     words[KEYS + 1] = ("class=other:%g"):format(1 - KEYS / all)
-    local _, keys = burn.load(server, warm + seconds, ("%g"):format(0.1 * can * all), ("warm=%g %s"):format(warm, table.concat(words, " ")))
+    local _, keys = burn.load(server, warm + seconds, ("%g"):format(KEY_LOAD * can * all), ("warm=%g %s"):format(warm, table.concat(words, " ")))
     processes.stop(server)
     local case = (queue == "" and "plain" or "fair") .. (greedy and ", one sends 100 times as much" or ", all alike")
     for i = 1, KEYS do
@@ -70,7 +71,8 @@ local function show_classes(report)
 end
 
 local function show_keys(report)
-    report:say "\nEight keys, each a tenth of what the stage can do; then one of them 100 times that. Figures of the other seven, and of it."
+    report:say(("\nEight keys, each %g of what the stage can do; then one of them 100 times that. Figures of the other seven, and of it.")
+        :format(KEY_LOAD))
     local rows = {{"", "answered", "p50 ms", "p99 ms", "the eighth: answered"}}
     for _, queue in ipairs {"plain", "fair"} do
         for _, case in ipairs {queue .. ", all alike", queue .. ", one sends 100 times as much"} do

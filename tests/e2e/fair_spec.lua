@@ -124,6 +124,41 @@ end]]})
         assert.are.equal(2, (reasons.rejected or {}).share or 0)
     end)
 
+    it("gives who comes while a call runs the next turn", function()
+        local host = support.start {["weir.yaml"] = [[
+weir: 1
+pools: {main: {threads: 1}, side: {threads: 1}}
+shared: {signals: {}}
+stages:
+  web: {source: http, listen: "127.0.0.1:0", key: {header: X-Tenant}, to: work}
+  work: {handler: work.lua, queue: {fair_by: key}, batch: 1, limits: {slice: 20s, stall: 30s, cpu: 30s}}
+  control: {source: http, listen: "127.0.0.1:0", pool: side, to: go}
+  go: {handler: go.lua, pool: side}
+]], ["go.lua"] = go, ["work.lua"] = [[
+local weir = require "weir"
+local signals = weir.shared "signals"
+return function(req)
+    local turn = signals:incr "turn"
+    while not signals:get "go" do end
+    req:reply(200, ("%d %s"):format(turn, weir.meta().key))
+end
+]]}
+        local function ask(tenant)
+            local client = connect(host.port)
+            client:send(get("/", "X-Tenant: " .. tenant))
+            return client
+        end
+        local run = ("XDG_RUNTIME_DIR=%s/../run %s queue "):format(host.folder, support.quote(support.bin))
+        support.shell(run .. "pause work")
+        local clients = {ask "a", ask "a", ask "a"}
+        queued(host, 3)
+        support.shell(run .. "resume work")
+        support.wait(10, "a call", function() return stats(host).stages.work.ledger.running == 1 end)
+        clients[4] = ask "b" -- its worker is busy: it sees it after the call
+        let_go(host)
+        assert.are.same({"1 a", "3 a", "4 a", "2 b"}, answers(clients))
+    end)
+
     it("says what can't be had together", function()
         local folder = support.tempdir()
         local function check(source, queue)

@@ -30,7 +30,7 @@
 #include "io/http_source.h"
 #include "support.h"
 
-enum { BIG = 4 << 20, BLOCK_MS = 600 };
+enum { BIG = 4 << 20, BLOCK_MS = 1700 };
 
 struct site {
     struct rig *rig;

@@ -268,7 +268,7 @@ static void timeouts_begin_when_the_handler_has_answered(void **state)
     struct site s;
     struct weir_strbuf b = WEIR_STRBUF_INIT;
     struct answer a;
-    site_start(&s, TCP ", write_timeout: 500ms, idle_timeout: 500ms", 1);
+    site_start(&s, TCP ", write_timeout: 1500ms, idle_timeout: 1500ms", 1);
     site_run(&s);
     int fd = dial(&s), small = 65536;
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
