@@ -159,7 +159,7 @@ static inline enum weir_reason answer(struct rig_handler *h, struct weir_event *
         path = (struct weir_http_text){path.data + 4, path.len - 4};
     }
     if (is_path(&path, "/block/")) {
-        struct timespec pause = {.tv_nsec = BLOCK_MS * 1000000L};
+        struct timespec pause = {.tv_sec = BLOCK_MS / 1000, .tv_nsec = BLOCK_MS % 1000 * 1000000L};
         nanosleep(&pause, NULL);
         path = (struct weir_http_text){path.data + 6, path.len - 6};
     }
